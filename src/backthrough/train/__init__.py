@@ -1,0 +1,31 @@
+"""The training loop, run directories and checkpoints that every room uses."""
+
+from backthrough.train.batches import Batches, BatchSource, Stream
+from backthrough.train.checkpoints import Checkpoint, load_checkpoint, load_newest, save_checkpoint
+from backthrough.train.environment import (
+    describe_environment,
+    describe_machine,
+    use_compile_cache,
+)
+from backthrough.train.loop import Evaluate, Fitted, Step, fit
+from backthrough.train.metrics import read_metrics
+from backthrough.train.run import Run
+
+__all__ = [
+    "BatchSource",
+    "Batches",
+    "Checkpoint",
+    "Evaluate",
+    "Fitted",
+    "Run",
+    "Step",
+    "Stream",
+    "describe_environment",
+    "describe_machine",
+    "fit",
+    "load_checkpoint",
+    "load_newest",
+    "read_metrics",
+    "save_checkpoint",
+    "use_compile_cache",
+]

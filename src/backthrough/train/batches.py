@@ -1,0 +1,110 @@
+"""Batches as a pure function of the seed and the step, so that a resumed run sees what it would have seen."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from backthrough.core import ArgumentError, DataError, PyTree, check_integer
+
+
+class BatchSource(Protocol):
+    """What `fit` asks of its batches.
+
+    Attributes:
+        data: Arrays that stay on the device for the whole run (None when there are none).
+    """
+
+    data: PyTree
+
+    def inputs(self, step: int) -> PyTree:
+        """Host arrays from which `fetch` makes the batch of this zero-based step."""
+        ...
+
+    def fetch(self, data: PyTree, inputs: PyTree) -> PyTree:
+        """The batch; traced inside the compiled loop."""
+        ...
+
+
+class Batches:
+    """Shuffled minibatches of arrays that fit in memory.
+
+    The rows form one endless stream, a new permutation of all rows for each epoch; batch t is rows
+    [t * batch_size, (t + 1) * batch_size) of that stream. Every row is used once an epoch, none is dropped,
+    all batches have one size, and a batch may span the end of an epoch.
+
+    Args:
+        data: A pytree of arrays with a common leading axis.
+        batch_size: Rows in a batch, from 1 to the number of rows.
+        seed: Determines the order.
+
+    Raises:
+        DataError: if there are no rows or the leading axes differ.
+        ArgumentError: if `batch_size` is less than 1 or more than the number of rows.
+    """
+
+    def __init__(self, data: PyTree, batch_size: int, *, seed: int):
+        leaves = jax.tree_util.tree_leaves_with_path(data)
+        if not leaves:
+            raise DataError("there are no arrays to make batches of")
+        sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
+        if len(set(sizes.values())) > 1 or () in sizes.values():
+            raise DataError(f"all arrays need one common leading axis, got {sizes}")
+        (self.n_data,) = next(iter(sizes.values()))
+        if self.n_data == 0:
+            raise DataError("the data are empty: there is no row to make a batch of")
+        self.batch_size = check_integer("batch_size", batch_size, minimum=1)
+        if self.batch_size > self.n_data:
+            raise ArgumentError(
+                f"batch_size {self.batch_size} is larger than the data ({self.n_data} rows); "
+                f"use at most {self.n_data}"
+            )
+        self.seed = check_integer("seed", seed, minimum=0)
+        self.data = jax.tree_util.tree_map(jnp.asarray, data)
+        self._orders: dict[int, np.ndarray] = {}
+
+    def inputs(self, step: int) -> np.ndarray:
+        """Row numbers of the batch of this step, shape (batch_size,)."""
+        position, missing, pieces = step * self.batch_size, self.batch_size, []
+        while missing:
+            epoch, row = divmod(position, self.n_data)
+            piece = self._order(epoch)[row : row + missing]
+            pieces.append(piece)
+            position, missing = position + len(piece), missing - len(piece)
+        return np.concatenate(pieces)
+
+    def fetch(self, data: PyTree, inputs: PyTree) -> PyTree:
+        """The rows `inputs` of every array."""
+        return jax.tree_util.tree_map(lambda array: array[inputs], data)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        if epoch not in self._orders:
+            if len(self._orders) > 1:
+                del self._orders[min(self._orders)]
+            generator = np.random.default_rng([self.seed, epoch])
+            self._orders[epoch] = generator.permutation(self.n_data).astype(np.int32)
+        return self._orders[epoch]
+
+
+class Stream:
+    """Batches made on the host by a function of the step, for data that do not fit in memory.
+
+    Args:
+        batch: `batch(step)` returns the arrays of that zero-based step. It must return the same arrays
+            whenever it is called with the same step, and the same shapes and dtypes for all.
+    """
+
+    data = None
+
+    def __init__(self, batch: Callable[[int], PyTree]):
+        self._batch = batch
+
+    def inputs(self, step: int) -> PyTree:
+        """The batch of this step, as NumPy arrays."""
+        return jax.tree_util.tree_map(np.asarray, self._batch(step))
+
+    def fetch(self, data: Any, inputs: PyTree) -> PyTree:
+        """The batch itself."""
+        return inputs

@@ -1,0 +1,211 @@
+"""The compiled part of `fit`: many steps in one dispatch, and the search for where a state went bad."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer
+from backthrough.train.batches import BatchSource
+
+SECONDS_A_DISPATCH = 0.2
+MOST_STEPS_A_DISPATCH = 1000
+MOST_INPUT_BYTES = 64 * 2**20
+
+
+class Trouble(NamedTuple):
+    """What became NaN or infinite, at which zero-based step."""
+
+    step: int
+    quantity: str
+    value: str
+
+
+class Dispatch(NamedTuple):
+    """What one dispatch did: `count` sound steps, the state after them, their metrics, and what went wrong."""
+
+    arrays: PyTree
+    count: int
+    metrics: Mapping[str, np.ndarray]
+    trouble: Trouble | None
+
+
+class Program:
+    """A training step compiled into a loop of any number of steps.
+
+    The number of steps is an argument of the compiled loop, so that one program serves every dispatch. The
+    state is not donated: the one before a dispatch is what a failure falls back to.
+
+    Attributes:
+        initial: The arrays of the state at the start.
+        steps_per_second: Speed of the last dispatch, None before the second.
+    """
+
+    def __init__(
+        self,
+        step: Callable[..., Any],
+        state: PyTree,
+        batches: BatchSource,
+        *,
+        key: PRNGKey,
+        steps_per_dispatch: int | None,
+    ):
+        state = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, state)
+        arrays, self._static = eqx.partition(state, eqx.is_array)
+        self.initial = jax.tree_util.tree_map(_strong, arrays)
+        self.steps_per_second: float | None = None
+        self._batches = batches
+        self._key = key
+        self._watched = [
+            _is_float(leaf) and bool(jnp.isfinite(leaf).all()) for leaf in jax.tree_util.tree_leaves(arrays)
+        ]
+        self._dispatched = 0
+        first = batches.inputs(0)
+        self._fixed = steps_per_dispatch is not None
+        if steps_per_dispatch is None:
+            size = sum(np.asarray(leaf).nbytes for leaf in jax.tree_util.tree_leaves(first))
+            self._capacity = int(np.clip(MOST_INPUT_BYTES // max(size, 1), 1, MOST_STEPS_A_DISPATCH))
+        else:
+            self._capacity = check_integer("steps_per_dispatch", steps_per_dispatch, minimum=1)
+
+        def one_step(arrays: PyTree, data: PyTree, inputs: PyTree, index: Any, key: PRNGKey) -> Any:
+            batch = batches.fetch(data, inputs)
+            result = step(self.combine(arrays), batch, key=jax.random.fold_in(key, index))
+            if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
+                raise ArgumentError("step must return (state, metrics) with metrics a dict of scalars")
+            new_state, metrics = result
+            new_arrays = eqx.filter(new_state, eqx.is_array)
+            return jax.tree_util.tree_map(_strong, new_arrays), dict(metrics)
+
+        new, metrics = jax.eval_shape(one_step, self.initial, batches.data, first, 0, key)
+        _check_same_structure(self.initial, new)
+        _check_metrics(metrics)
+
+        def many_steps(
+            arrays: PyTree, data: PyTree, inputs: PyTree, start: Any, count: Any, key: PRNGKey
+        ) -> Any:
+            buffers = {name: jnp.zeros(self._capacity, m.dtype) for name, m in metrics.items()}
+
+            def body(i: Any, carry: Any) -> Any:
+                arrays, buffers = carry
+                own = jax.tree_util.tree_map(lambda x: x[i], inputs)
+                arrays, values = one_step(arrays, data, own, start + i, key)
+                return arrays, {name: buffers[name].at[i].set(values[name]) for name in buffers}
+
+            if self._capacity == 1:
+                return body(0, (arrays, buffers))
+            return jax.lax.fori_loop(0, count, body, (arrays, buffers))
+
+        self._compiled = jax.jit(many_steps)
+        self._all_finite = jax.jit(
+            lambda leaves: jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        )
+
+    def combine(self, arrays: PyTree) -> PyTree:
+        """The whole state from its arrays."""
+        return eqx.combine(arrays, self._static)
+
+    def advance(self, arrays: PyTree, done: int, at_most: int) -> Dispatch:
+        """Makes up to `at_most` steps from the state after `done` steps."""
+        started = time.perf_counter()
+        count = min(at_most, self._next_count())
+        new, metrics = self._steps(arrays, done, count)
+        self._measure(count, time.perf_counter() - started)
+        bad = _first_nonfinite(metrics)
+        if bad is None and self._is_finite(new):
+            return Dispatch(new, count, metrics, None)
+        sound = count if bad is None else bad[0]
+        good, reached = self._last_finite(arrays, done, sound)
+        if bad is None:
+            trouble = Trouble(done + reached, "state", "non-finite")
+        else:
+            trouble = Trouble(done + sound, bad[1], str(bad[2]))
+        kept = {name: series[:reached] for name, series in metrics.items()}
+        return Dispatch(good, reached, kept, trouble)
+
+    def _steps(self, arrays: PyTree, done: int, count: int) -> tuple[PyTree, dict[str, np.ndarray]]:
+        chosen = [self._batches.inputs(done + i) for i in range(count)]
+        inputs = jax.tree_util.tree_map(self._pad, *chosen)
+        new, metrics = self._compiled(arrays, self._batches.data, inputs, done, count, self._key)
+        return new, {name: np.asarray(series)[:count] for name, series in metrics.items()}
+
+    def _pad(self, *leaves: np.ndarray) -> np.ndarray:
+        stacked = np.empty((self._capacity, *np.shape(leaves[0])), np.asarray(leaves[0]).dtype)
+        stacked[: len(leaves)] = leaves
+        stacked[len(leaves) :] = leaves[0]
+        return stacked
+
+    def _next_count(self) -> int:
+        if self._fixed:
+            return self._capacity
+        if self.steps_per_second is None:
+            return 1
+        return int(np.clip(SECONDS_A_DISPATCH * self.steps_per_second, 1, self._capacity))
+
+    def _measure(self, count: int, seconds: float) -> None:
+        self._dispatched += 1
+        if self._dispatched > 1:  # the first one compiles
+            self.steps_per_second = count / seconds
+
+    def _is_finite(self, arrays: PyTree) -> bool:
+        leaves = jax.tree_util.tree_leaves(arrays)
+        watched = [leaf for leaf, watch in zip(leaves, self._watched, strict=True) if watch]
+        return bool(self._all_finite(watched)) if watched else True
+
+    def _last_finite(self, arrays: PyTree, done: int, sound: int) -> tuple[PyTree, int]:
+        """The state after as many of the first `sound` steps as leave it finite, and their number."""
+        low, best, high = 0, arrays, sound
+        while low < high:
+            middle = (low + high + 1) // 2
+            candidate, _ = self._steps(arrays, done, middle)
+            if self._is_finite(candidate):
+                low, best = middle, candidate
+            else:
+                high = middle - 1
+        return best, low
+
+
+def _strong(leaf: jax.Array) -> jax.Array:
+    """The array without JAX's weak type, which would change from one step to the next."""
+    return jnp.asarray(leaf, leaf.dtype)
+
+
+def _is_float(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _first_nonfinite(metrics: Mapping[str, np.ndarray]) -> tuple[int, str, float] | None:
+    """The earliest offset at which a metric is NaN or infinite, with its name and value."""
+    found = []
+    for name, series in metrics.items():
+        bad = np.flatnonzero(~np.isfinite(series.astype(np.float64)))
+        if bad.size:
+            found.append((int(bad[0]), name, float(series[bad[0]])))
+    return min(found, key=lambda entry: entry[0]) if found else None
+
+
+def _check_same_structure(before: PyTree, after: PyTree) -> None:
+    def shapes(tree: PyTree) -> dict[str, str]:
+        leaves = jax.tree_util.tree_leaves_with_path(tree)
+        return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
+
+    old, new = shapes(before), shapes(after)
+    for path in dict.fromkeys([*old, *new]):
+        if old.get(path) != new.get(path):
+            raise ArgumentError(
+                f"step must keep the structure of the state, but state{path} was "
+                f"{old.get(path, 'absent')} and becomes {new.get(path, 'absent')}"
+            )
+
+
+def _check_metrics(metrics: Mapping[str, Any]) -> None:
+    if not metrics:
+        raise ArgumentError("step must return at least one metric, such as the loss")
+    for name, value in metrics.items():
+        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+        if shape != () or dtype is None or jnp.issubdtype(dtype, jnp.complexfloating):
+            raise ArgumentError(f"metric {name!r} must be a real scalar, got {dtype}{shape}")

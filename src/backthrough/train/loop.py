@@ -1,0 +1,197 @@
+"""`fit`: the one training loop. Compiles a step once, runs many a dispatch, and loses nothing."""
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from backthrough.core import (
+    ArgumentError,
+    DivergenceError,
+    Interrupted,
+    PRNGKey,
+    PyTree,
+    Scalar,
+    check_integer,
+)
+from backthrough.train.batches import BatchSource
+from backthrough.train.checkpoints import load_newest, save_checkpoint
+from backthrough.train.dispatch import Program, Trouble
+from backthrough.train.metrics import WindowMean, read_metrics
+from backthrough.train.progress import ProgressBar
+from backthrough.train.run import Run
+from backthrough.train.stopping import StopRequest
+
+SECONDS_BETWEEN_CHECKPOINTS = 30.0
+ROWS_BY_DEFAULT = 1000
+
+
+class Step(Protocol):
+    """One training step: pure, traced once."""
+
+    def __call__(
+        self, state: PyTree, batch: PyTree, /, *, key: PRNGKey
+    ) -> tuple[PyTree, Mapping[str, Scalar]]:
+        """Returns the next state, of the same structure, and a dict of scalar metrics."""
+        ...
+
+
+class Evaluate(Protocol):
+    """Numbers about a state, computed between steps."""
+
+    def __call__(self, state: PyTree, /, *, key: PRNGKey) -> Mapping[str, Any]:
+        """Returns a dict of scalars."""
+        ...
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns.
+
+    Attributes:
+        state: The state after the last step.
+        metrics: The rows logged, oldest first: `{"step": 10, "loss": 0.3, ...}`. Step metrics are means over
+            the `log_every` steps that end at `step`.
+    """
+
+    state: PyTree
+    metrics: list[dict[str, Any]]
+
+
+def fit(
+    step: Step,
+    state: PyTree,
+    batches: BatchSource,
+    *,
+    n_steps: int,
+    key: PRNGKey,
+    run: Run | None = None,
+    evaluate: Evaluate | None = None,
+    evaluate_every: int | None = None,
+    log_every: int | None = None,
+    checkpoint_every: int | None = None,
+    steps_per_dispatch: int | None = None,
+    label: str = "training",
+) -> Fitted:
+    """Runs `state, metrics = step(state, batch, key=key)` for `n_steps` steps.
+
+    The step is compiled once; one dispatch runs as many steps as take about a fifth of a second. Batch and key
+    of step t depend on t alone, so neither the number of steps a dispatch nor a stop and resume changes a bit.
+
+    Args:
+        step: Pure function of state, batch and `key=`; returns the new state and a dict of scalars.
+        state: Any pytree: Equinox modules, optimiser states, arrays, typed keys.
+        batches: A `Batches`, a `Stream`, or anything else that is a `BatchSource`.
+        n_steps: Steps in all, counted from the very beginning also when resuming.
+        key: A typed key; step t gets a key of its own made from it.
+        run: Where metrics and checkpoints go. A `Run` opened with `resume=True` continues from its newest
+            whole checkpoint.
+        evaluate: Called as `evaluate(state, key=...)` every `evaluate_every` steps and after the last; its
+            numbers are logged.
+        evaluate_every: Steps between evaluations; only after the last step when None.
+        log_every: Steps that one row of metrics averages over; by default about 1,000 rows in all.
+        checkpoint_every: Steps between checkpoints; by default every 30 seconds.
+        steps_per_dispatch: Fixes the steps of one dispatch. With 1 the step is compiled outside any loop,
+            which convolutions on a CPU need to be fast.
+        label: Shown beside the progress bar.
+
+    Returns:
+        The final state and the logged rows.
+
+    Raises:
+        ArgumentError: for a wrong argument, or a step that changes the structure of the state.
+        DivergenceError: when a metric or the state becomes NaN or infinite. The last good state is saved as
+            a checkpoint first, and is the error's `state`.
+        Interrupted: after Ctrl-C or SIGTERM with a `run`: the state is saved and the run can be resumed.
+        CheckpointError: when the run's checkpoints cannot be used.
+    """
+    n_steps = check_integer("n_steps", n_steps, minimum=1)
+    log_every = _check_interval("log_every", log_every) or max(1, n_steps // ROWS_BY_DEFAULT)
+    evaluate_every = _check_interval("evaluate_every", evaluate_every)
+    checkpoint_every = _check_interval("checkpoint_every", checkpoint_every)
+    _check_key(key)
+    step_key, evaluation_key = jax.random.split(key)
+    program = Program(step, state, batches, key=step_key, steps_per_dispatch=steps_per_dispatch)
+    arrays, done, window = program.initial, 0, WindowMean(log_every)
+    if run is not None:
+        found = load_newest(run.checkpoints, arrays, config_hash=run.config_hash)
+        if found is not None:
+            arrays, done = found.state, found.step
+            window = WindowMean(log_every, found.records["window"])
+        run.metrics.cut(found.records["metrics_bytes"] if found is not None else 0)
+    rows: list[dict[str, Any]] = []
+    last_save = time.monotonic()
+
+    with StopRequest(enabled=run is not None) as stop, ProgressBar(label, n_steps, done) as bar:
+        while done < n_steps:
+            boundary = min(_next(done, evaluate_every), _next(done, checkpoint_every), n_steps)
+            dispatch = program.advance(arrays, done, boundary - done)
+            new_rows = window.add(done, dispatch.metrics)
+            arrays, done, trouble = dispatch.arrays, done + dispatch.count, dispatch.trouble
+            due = done == n_steps or (evaluate_every is not None and done % evaluate_every == 0)
+            if evaluate is not None and due and trouble is None:
+                own_key = jax.random.fold_in(evaluation_key, done)
+                numbers = _numbers(evaluate(program.combine(arrays), key=own_key))
+                trouble = _nonfinite(numbers, done)
+                new_rows.append({"step": done, **numbers})
+            rows += new_rows
+            bar.update(done, program.steps_per_second, rows[-1] if rows else {})
+            if run is not None:
+                run.metrics.append([] if trouble else new_rows)
+                if (
+                    trouble is not None
+                    or stop.requested
+                    or done == n_steps
+                    or (checkpoint_every is not None and done % checkpoint_every == 0)
+                    or (
+                        checkpoint_every is None
+                        and time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS
+                    )
+                ):
+                    records = {"metrics_bytes": run.metrics.length(), "window": window.sums}
+                    save_checkpoint(
+                        run.checkpoints, done, arrays, config_hash=run.config_hash, records=records
+                    )
+                    last_save = time.monotonic()
+            if trouble is not None:
+                raise _divergence(trouble, run, done, program.combine(arrays))
+            if stop.requested and done < n_steps:
+                raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
+    if run is not None and run.metrics.path.exists():
+        rows = read_metrics(run.metrics.path)
+    return Fitted(program.combine(arrays), rows)
+
+
+def _next(done: int, every: int | None) -> float:
+    """The next multiple of `every` after `done`."""
+    return math.inf if every is None else (done // every + 1) * every
+
+
+def _check_interval(name: str, value: int | None) -> int | None:
+    return None if value is None else check_integer(name, value, minimum=1)
+
+
+def _check_key(key: Any) -> None:
+    if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise ArgumentError(f"key must be a typed key made by jax.random.key(seed), got {key!r}")
+
+
+def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in found.items()}
+
+
+def _nonfinite(numbers: Mapping[str, float], done: int) -> Trouble | None:
+    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+    return Trouble(done, bad[0], str(numbers[bad[0]])) if bad else None
+
+
+def _divergence(trouble: Trouble, run: Run | None, done: int, state: PyTree) -> DivergenceError:
+    saved = "" if run is None else f" The state after {done:,} steps is saved in {run.checkpoints}."
+    return DivergenceError(
+        f"{trouble.quantity} became {trouble.value} at step {trouble.step:,}.{saved} The usual cures: a "
+        "smaller learning rate, and data checked for extreme values.",
+        step=trouble.step,
+        quantity=trouble.quantity,
+        state=state,
+    )

@@ -1,0 +1,144 @@
+"""A run directory: everything about one run, in files that a person can read."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from backthrough.core import ArgumentError, RunError
+from backthrough.train.environment import describe_environment
+from backthrough.train.files import TEMPORARY_PREFIX, write_atomically
+from backthrough.train.metrics import MetricsFile
+
+
+class Run:
+    """A directory that holds one run.
+
+        config.json       what was asked for
+        environment.json  versions, devices, host and times, one entry for each start
+        metrics.jsonl     one row a line: step and values
+        checkpoints/      states to resume from
+        figures/          pictures, with their captions in figures.json
+        result.json       the numbers; only what is reproducible
+
+    Args:
+        path: The directory; made, with its parents, if missing.
+        config: A dataclass or a mapping of JSON values. A resumed run must have the same one.
+        resume: Go on in a directory that already holds a run. Also fine when nothing is saved yet.
+
+    Raises:
+        ArgumentError: if the directory is not empty and `resume` is false, if it holds something else than a
+            run, or if the configuration differs (naming the field).
+        RunError: if the directory cannot be written or its files are damaged.
+    """
+
+    def __init__(self, path: str | Path, *, config: Any = None, resume: bool = False):
+        self.path = Path(path)
+        self.config = _plain(config)
+        self.config_hash = hashlib.sha256(
+            json.dumps(self.config, sort_keys=True).encode()
+        ).hexdigest()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            present = [p for p in self.path.iterdir() if not p.name.startswith(TEMPORARY_PREFIX)]
+            if present:
+                self._check_resumable(resume)
+            else:
+                self._write_json("config.json", self.config)
+            self._note_environment()
+        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+            raise RunError(f"cannot write a run in {self.path}: {error.strerror}") from error
+        self.metrics = MetricsFile(self.path / "metrics.jsonl")
+        self.checkpoints = self.path / "checkpoints"
+
+    def save_result(self, result: Mapping[str, Any]) -> None:
+        """Writes `result.json`. Only reproducible values belong there: no times, no hosts."""
+        self._write_json("result.json", _plain(result))
+
+    def save_image(self, name: str, image: np.ndarray, *, caption: str) -> Path:
+        """Writes a picture and its caption.
+
+        Args:
+            name: File name without ending.
+            image: uint8 grey (height, width) or colour (height, width, 3).
+            caption: One sentence that says what is to be seen.
+        """
+        path = self._figure_path(f"{name}.png", caption)
+        write_atomically(path, lambda file: Image.fromarray(image).save(file, format="PNG"))
+        return path
+
+    def save_figure(self, name: str, figure: Any, *, caption: str) -> Path:
+        """Writes a matplotlib figure as SVG, and its caption."""
+        path = self._figure_path(f"{name}.svg", caption)
+        write_atomically(
+            path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
+        )
+        return path
+
+    def _figure_path(self, file_name: str, caption: str) -> Path:
+        folder = self.path / "figures"
+        folder.mkdir(exist_ok=True)
+        index = folder / "figures.json"
+        captions = json.loads(index.read_text()) if index.exists() else {}
+        captions[file_name] = caption
+        write_atomically(index, json.dumps(captions, indent=1).encode())
+        return folder / file_name
+
+    def _check_resumable(self, resume: bool) -> None:
+        if not resume:
+            raise ArgumentError(
+                f"run directory {self.path} is not empty: resume it (--resume, or resume=True) "
+                "or choose another"
+            )
+        file = self.path / "config.json"
+        if not file.exists():
+            raise ArgumentError(f"{self.path} is not empty and holds no run (it has no config.json)")
+        saved = _read_json(file)
+        for name in dict.fromkeys([*saved, *self.config]):
+            before, now = saved.get(name), self.config.get(name)
+            if before != now:
+                raise ArgumentError(
+                    f"cannot resume {self.path} with another configuration: {name} was {before!r} "
+                    f"and is now {now!r}"
+                )
+
+    def _note_environment(self) -> None:
+        file = self.path / "environment.json"
+        entries = _read_json(file) if file.exists() else []
+        self._write_json("environment.json", [*entries, describe_environment()])
+
+    def _write_json(self, name: str, value: Any) -> None:
+        write_atomically(self.path / name, (json.dumps(value, indent=1) + "\n").encode())
+
+    def __repr__(self) -> str:
+        return f"Run({os.fspath(self.path)!r})"
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON values: dataclasses become objects, tuples lists, NumPy scalars numbers."""
+    if value is None:
+        return {}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    return json.loads(json.dumps(value, default=_plain_leaf))
+
+
+def _plain_leaf(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
+        return value.item()
+    raise ArgumentError(f"{value!r} cannot be written as JSON")
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise RunError(f"{file} is not JSON; restore it or start a new run directory") from error

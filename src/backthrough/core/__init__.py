@@ -16,6 +16,7 @@ from backthrough.core.errors import (
     Interrupted,
     RunError,
 )
+from backthrough.core.files import write_atomically
 from backthrough.core.numerics import log1mexp, log_mean_exp, log_odds, safe_norm
 from backthrough.core.types import PRNGKey, PyTree, Scalar
 
@@ -39,4 +40,5 @@ __all__ = [
     "log_mean_exp",
     "log_odds",
     "safe_norm",
+    "write_atomically",
 ]

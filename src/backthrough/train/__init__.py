@@ -9,6 +9,8 @@ from backthrough.train.environment import (
 )
 from backthrough.train.loop import Evaluate, Fitted, Step, fit
 from backthrough.train.metrics import read_metrics
+from backthrough.train.progress import ProgressBar
+from backthrough.train.result import Number, mean_number
 from backthrough.train.run import Run
 
 __all__ = [
@@ -17,6 +19,8 @@ __all__ = [
     "Checkpoint",
     "Evaluate",
     "Fitted",
+    "Number",
+    "ProgressBar",
     "Run",
     "Step",
     "Stream",
@@ -25,6 +29,7 @@ __all__ = [
     "fit",
     "load_checkpoint",
     "load_newest",
+    "mean_number",
     "read_metrics",
     "save_checkpoint",
     "use_compile_cache",

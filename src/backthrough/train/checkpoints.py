@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from backthrough.core import CheckpointError, DamagedCheckpointError, PyTree
-from backthrough.train.files import TEMPORARY_PREFIX, write_atomically
+from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
 
 FORMAT_VERSION = 1
 KEEP_NEWEST = 3  # one is enough until it is damaged; two more survive that
@@ -75,7 +75,7 @@ def save_checkpoint(
     }
     manifest["manifest_sha256"] = _manifest_digest(manifest)
     npz = folder / f"{stem}.npz"
-    write_atomically(npz, lambda file: file.write(data) and None)
+    write_atomically(npz, data)
     write_atomically(folder / f"{stem}.json", json.dumps(manifest, indent=1).encode())
     _remove_old(folder)
     return npz
@@ -100,9 +100,7 @@ def load_checkpoint(manifest_path: Path, like: PyTree, *, config_hash: str | Non
     except OSError as error:
         raise DamagedCheckpointError(f"{npz} cannot be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != manifest["sha256"]:
-        raise DamagedCheckpointError(
-            f"{npz} is damaged: its SHA-256 is not the one in {manifest_path.name}"
-        )
+        raise DamagedCheckpointError(f"{npz} is damaged: its SHA-256 is not the one in {manifest_path.name}")
     if config_hash is not None and manifest["config"] != config_hash:
         raise CheckpointError(f"{manifest_path} was written under another configuration")
     expected = jax.tree_util.tree_leaves_with_path(like)
@@ -121,9 +119,7 @@ def load_checkpoint(manifest_path: Path, like: PyTree, *, config_hash: str | Non
     if found:
         raise CheckpointError(f"{manifest_path} has arrays that the state lacks: {', '.join(found)}")
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = [
-            _from_host(archive[str(index)], entry) for index, entry in enumerate(manifest["leaves"])
-        ]
+        arrays = [_from_host(archive[str(index)], entry) for index, entry in enumerate(manifest["leaves"])]
     by_path = {entry["path"]: array for entry, array in zip(manifest["leaves"], arrays, strict=True)}
     leaves = [by_path[jax.tree_util.keystr(path)] for path, _ in expected]
     state = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
@@ -194,7 +190,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 def _describe(leaf: Any) -> tuple[Any, dict[str, Any]]:
     """The leaf as a plain array (or its shape and dtype), and its description in the manifest."""
     key = None
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         key = str(jax.random.key_impl(leaf))
         leaf = jax.random.key_data(leaf)
     return leaf, {"shape": list(leaf.shape), "dtype": np.dtype(leaf.dtype).name, "key": key}

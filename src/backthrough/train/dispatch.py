@@ -26,10 +26,10 @@ class Trouble(NamedTuple):
 
 
 class Dispatch(NamedTuple):
-    """What one dispatch did: `count` sound steps, the state after them, their metrics, and what went wrong."""
+    """What one dispatch did: sound steps, the state after them, their metrics, and what went wrong."""
 
     arrays: PyTree
-    count: int
+    n_steps: int
     metrics: Mapping[str, np.ndarray]
     trouble: Trouble | None
 

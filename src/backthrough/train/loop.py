@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from backthrough.core import (
     ArgumentError,
@@ -76,8 +77,8 @@ def fit(
 ) -> Fitted:
     """Runs `state, metrics = step(state, batch, key=key)` for `n_steps` steps.
 
-    The step is compiled once; one dispatch runs as many steps as take about a fifth of a second. Batch and key
-    of step t depend on t alone, so neither the number of steps a dispatch nor a stop and resume changes a bit.
+    The step is compiled once; one dispatch runs as many steps as take about a fifth of a second. Batch and
+    key of step t depend on t alone, so neither the length of a dispatch nor a stop and resume changes a bit.
 
     Args:
         step: Pure function of state, batch and `key=`; returns the new state and a dict of scalars.
@@ -125,10 +126,10 @@ def fit(
 
     with StopRequest(enabled=run is not None) as stop, ProgressBar(label, n_steps, done) as bar:
         while done < n_steps:
-            boundary = min(_next(done, evaluate_every), _next(done, checkpoint_every), n_steps)
-            dispatch = program.advance(arrays, done, boundary - done)
+            boundaries = [_next(done, every) for every in (evaluate_every, checkpoint_every) if every]
+            dispatch = program.advance(arrays, done, min([n_steps, *boundaries]) - done)
             new_rows = window.add(done, dispatch.metrics)
-            arrays, done, trouble = dispatch.arrays, done + dispatch.count, dispatch.trouble
+            arrays, done, trouble = dispatch.arrays, done + dispatch.n_steps, dispatch.trouble
             due = done == n_steps or (evaluate_every is not None and done % evaluate_every == 0)
             if evaluate is not None and due and trouble is None:
                 own_key = jax.random.fold_in(evaluation_key, done)
@@ -139,16 +140,8 @@ def fit(
             bar.update(done, program.steps_per_second, rows[-1] if rows else {})
             if run is not None:
                 run.metrics.append([] if trouble else new_rows)
-                if (
-                    trouble is not None
-                    or stop.requested
-                    or done == n_steps
-                    or (checkpoint_every is not None and done % checkpoint_every == 0)
-                    or (
-                        checkpoint_every is None
-                        and time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS
-                    )
-                ):
+                finished = trouble is not None or stop.requested or done == n_steps
+                if finished or _is_due(checkpoint_every, done, last_save):
                     records = {"metrics_bytes": run.metrics.length(), "window": window.sums}
                     save_checkpoint(
                         run.checkpoints, done, arrays, config_hash=run.config_hash, records=records
@@ -163,9 +156,16 @@ def fit(
     return Fitted(program.combine(arrays), rows)
 
 
-def _next(done: int, every: int | None) -> float:
+def _next(done: int, every: int) -> int:
     """The next multiple of `every` after `done`."""
-    return math.inf if every is None else (done // every + 1) * every
+    return (done // every + 1) * every
+
+
+def _is_due(every: int | None, done: int, last_save: float) -> bool:
+    """Whether a checkpoint is due: by steps where an interval was asked for, else by time."""
+    if every is not None:
+        return done % every == 0
+    return time.monotonic() - last_save > SECONDS_BETWEEN_CHECKPOINTS
 
 
 def _check_interval(name: str, value: int | None) -> int | None:
@@ -173,7 +173,7 @@ def _check_interval(name: str, value: int | None) -> int | None:
 
 
 def _check_key(key: Any) -> None:
-    if not (isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)):
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
         raise ArgumentError(f"key must be a typed key made by jax.random.key(seed), got {key!r}")
 
 

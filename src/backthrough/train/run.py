@@ -4,17 +4,18 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from backthrough.core import ArgumentError, RunError
+from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
 from backthrough.train.environment import describe_environment
-from backthrough.train.files import TEMPORARY_PREFIX, write_atomically
+from backthrough.train.figures import Figures
 from backthrough.train.metrics import MetricsFile
+from backthrough.train.result import Number
 
 
 class Run:
@@ -41,9 +42,7 @@ class Run:
     def __init__(self, path: str | Path, *, config: Any = None, resume: bool = False):
         self.path = Path(path)
         self.config = _plain(config)
-        self.config_hash = hashlib.sha256(
-            json.dumps(self.config, sort_keys=True).encode()
-        ).hexdigest()
+        self.config_hash = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             present = [p for p in self.path.iterdir() if not p.name.startswith(TEMPORARY_PREFIX)]
@@ -56,39 +55,11 @@ class Run:
             raise RunError(f"cannot write a run in {self.path}: {error.strerror}") from error
         self.metrics = MetricsFile(self.path / "metrics.jsonl")
         self.checkpoints = self.path / "checkpoints"
+        self.figures = Figures(self.path / "figures")
 
-    def save_result(self, result: Mapping[str, Any]) -> None:
+    def save_result(self, numbers: Sequence[Number]) -> None:
         """Writes `result.json`. Only reproducible values belong there: no times, no hosts."""
-        self._write_json("result.json", _plain(result))
-
-    def save_image(self, name: str, image: np.ndarray, *, caption: str) -> Path:
-        """Writes a picture and its caption.
-
-        Args:
-            name: File name without ending.
-            image: uint8 grey (height, width) or colour (height, width, 3).
-            caption: One sentence that says what is to be seen.
-        """
-        path = self._figure_path(f"{name}.png", caption)
-        write_atomically(path, lambda file: Image.fromarray(image).save(file, format="PNG"))
-        return path
-
-    def save_figure(self, name: str, figure: Any, *, caption: str) -> Path:
-        """Writes a matplotlib figure as SVG, and its caption."""
-        path = self._figure_path(f"{name}.svg", caption)
-        write_atomically(
-            path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None})
-        )
-        return path
-
-    def _figure_path(self, file_name: str, caption: str) -> Path:
-        folder = self.path / "figures"
-        folder.mkdir(exist_ok=True)
-        index = folder / "figures.json"
-        captions = json.loads(index.read_text()) if index.exists() else {}
-        captions[file_name] = caption
-        write_atomically(index, json.dumps(captions, indent=1).encode())
-        return folder / file_name
+        self._write_json("result.json", {"numbers": [dataclasses.asdict(n) for n in numbers]})
 
     def _check_resumable(self, resume: bool) -> None:
         if not resume:

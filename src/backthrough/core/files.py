@@ -8,7 +8,7 @@ from typing import BinaryIO
 TEMPORARY_PREFIX = ".tmp-"
 
 
-def write_atomically(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, content: bytes | memoryview | Callable[[BinaryIO], object]) -> None:
     """Replaces `path` by `content` (bytes, or a function that writes them to an open file).
 
     The bytes go to a temporary file beside it, which is synced and renamed; then the folder is synced.

@@ -1,0 +1,48 @@
+"""`backthrough demo`: every recipe that has a demo panel, then one page."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from backthrough.cli.numbers import print_numbers
+from backthrough.cli.paths import fresh_directory
+from backthrough.recipes import RECIPES
+from backthrough.report import write_page
+from backthrough.train import Run, use_compile_cache
+
+
+@dataclass(frozen=True)
+class Options:
+    """Trains every method on small real data (minutes on two cores) and writes one HTML page."""
+
+    run_dir: Path | None = None
+    """Where the runs and the page go; a new folder under runs/ by default."""
+    resume: bool = False
+    """Go on with the demo in --run-dir."""
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the demo."""
+    options = tyro.cli(
+        Options, args=arguments, prog="backthrough demo", config=(tyro.conf.FlagCreatePairsOff,)
+    )
+    folder = options.run_dir or fresh_directory("demo")
+    use_compile_cache()
+    started = time.monotonic()
+    paths = []
+    for recipe in RECIPES.values():
+        module = recipe.load()
+        if module.DEMO is None:
+            continue
+        print(f"{recipe.name}: {recipe.summary}", flush=True)
+        config = {"recipe": recipe.name, **dataclasses.asdict(module.DEMO)}
+        run = Run(folder / recipe.name, config=config, resume=options.resume)
+        module.run(module.DEMO, run)
+        paths.append(run.path)
+        print_numbers(run.path)
+    page = write_page(paths, folder / "index.html", title="backthrough demo")
+    print(f"\ndone in {time.monotonic() - started:.0f} s. Open {page.resolve()}")
+    return 0

@@ -1,0 +1,80 @@
+"""The entry point: a static table for the top help; a command's module is imported only when asked for."""
+
+import difflib
+import importlib
+import sys
+from typing import NamedTuple
+
+from backthrough import __version__
+
+
+class Command(NamedTuple):
+    """A sub-command: the module with its `main(arguments) -> exit code`, and a line for the help."""
+
+    module: str
+    usage: str
+    summary: str
+
+
+COMMANDS = {
+    "demo": Command("demo", "demo", "every method on small real data, then one HTML page"),
+    "list": Command("catalogue", "list", "recipes, one line each"),
+    "run": Command("run", "run RECIPE [options]", "one experiment into a run directory"),
+    "reproduce": Command("reproduce", "reproduce [ID...]", "measure the results table again"),
+    "report": Command("report", "report RUN...", "the HTML page of one or more runs"),
+    "data": Command("data", "data list|fetch", "what data there is, what can be had, licences"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; returns 0 when done, 1 when the run failed, 2 for wrong use."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"backthrough {__version__}")
+        return 0
+    name = arguments[0]
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+        print(f"backthrough: unknown command {name!r}{hint} (see backthrough --help)", file=sys.stderr)
+        return 2
+    module = importlib.import_module(f"backthrough.cli.{COMMANDS[name].module}")
+    return _run_command(module, arguments[1:])
+
+
+def _run_command(module, arguments: list[str]) -> int:
+    from backthrough.core import ArgumentError, BackthroughError
+
+    try:
+        return module.main(arguments)
+    except ArgumentError as error:
+        print(f"backthrough: {error}", file=sys.stderr)
+        return 2
+    except BackthroughError as error:
+        print(f"backthrough: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("backthrough: stopped", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _help() -> str:
+    width = max(len(command.usage) for command in COMMANDS.values())
+    lines = [f"  {command.usage:<{width}}  {command.summary}" for command in COMMANDS.values()]
+    return "\n".join(
+        [
+            "backthrough: gradients and inference carried through what backpropagation stops at.",
+            "",
+            "usage: backthrough COMMAND [options]   (each has --help)",
+            "",
+            *lines,
+            "",
+            f"version {__version__}",
+        ]
+    )

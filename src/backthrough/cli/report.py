@@ -1,0 +1,25 @@
+"""`backthrough report RUN...`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from backthrough.report import write_page
+
+
+@dataclass(frozen=True)
+class Options:
+    """Builds the HTML page of one run, or one page of several."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories."""
+    out: Path | None = None
+    """The HTML file; report.html in the first run directory by default."""
+
+
+def main(arguments: list[str]) -> int:
+    """Writes the page and prints where it is."""
+    options = tyro.cli(Options, args=arguments, prog="backthrough report")
+    print(write_page(options.runs, options.out or options.runs[0] / "report.html"))
+    return 0

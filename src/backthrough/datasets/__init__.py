@@ -1,0 +1,50 @@
+"""Data sets by name, each with its licence and verified, and readers for your own data."""
+
+from backthrough.datasets.arrays import read_arrays
+from backthrough.datasets.contents import (
+    Arrays,
+    BinaryImages,
+    Dataset,
+    ImageFolder,
+    Images,
+    Messages,
+    Ratings,
+    Regression,
+    Sequences,
+    Series,
+    Table,
+    Text,
+)
+from backthrough.datasets.describing import Description, describe
+from backthrough.datasets.entry import DataFile, Entry
+from backthrough.datasets.fetching import fetch
+from backthrough.datasets.images import read_images
+from backthrough.datasets.loading import load
+from backthrough.datasets.registry import dataset_names, find_entry
+from backthrough.datasets.tables import read_table
+
+__all__ = [
+    "Arrays",
+    "BinaryImages",
+    "DataFile",
+    "Dataset",
+    "Description",
+    "Entry",
+    "ImageFolder",
+    "Images",
+    "Messages",
+    "Ratings",
+    "Regression",
+    "Sequences",
+    "Series",
+    "Table",
+    "Text",
+    "dataset_names",
+    "describe",
+    "fetch",
+    "find_entry",
+    "load",
+    "read_arrays",
+    "read_images",
+    "read_table",
+]

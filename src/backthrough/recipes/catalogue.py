@@ -1,0 +1,57 @@
+"""The recipes there are. Importing this module imports none of them, so it is fast."""
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from backthrough.core import check_choice
+from backthrough.train import Run
+
+
+class RecipeModule(Protocol):
+    """What every recipe module defines.
+
+    Attributes:
+        Config: A frozen dataclass; the comment behind or below each field is its help text.
+        SCALES: The configurations `"quick"` (bundled data, under a minute on two cores) and `"full"` (the
+            paper's).
+        DEMO: The configuration of the demo's panel (at most 40 seconds), or None.
+    """
+
+    Config: type
+    SCALES: dict[str, Any]
+    DEMO: Any
+
+    def run(self, config: Any, run: Run) -> None:
+        """Does the experiment and writes its numbers and pictures into `run`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Name, module and one-line summary of a recipe."""
+
+    name: str
+    module: str
+    summary: str
+
+    def load(self) -> RecipeModule:
+        """Imports the recipe."""
+        return importlib.import_module(f"backthrough.recipes.{self.module}")  # type: ignore[return-value]
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        ArgumentError: naming the nearest recipe.
+    """
+    return RECIPES[check_choice("recipe", name, RECIPES)]

@@ -1,0 +1,212 @@
+"""A variational auto-encoder on binarised digits (Kingma and Welling 2014; Burda et al. 2015)."""
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from backthrough.core import PRNGKey, check_integer, check_positive
+from backthrough.latent import (
+    BernoulliModel,
+    GaussianEncoder,
+    bernoulli_vae,
+    elbo,
+    evaluate_bound,
+    iwae,
+)
+from backthrough.recipes.digits import Digits, binarise, load_digits
+from backthrough.train import Batches, Run, fit, mean_number
+
+
+@dataclass(frozen=True)
+class Config:
+    """A VAE with tanh layers, a factorised Gaussian posterior and a Bernoulli likelihood."""
+
+    data: str = "mnist-small"
+    """Name of an image data set, an image folder, or an .npy/.npz file of images."""
+    binarisation: Literal["dynamic", "static", "threshold"] = "dynamic"
+    """How grey levels become 0 or 1 in training: drawn anew at each visit, drawn once, or cut at one half."""
+    objective: Literal["elbo", "iwae"] = "elbo"
+    """Bound that is maximised."""
+    n_samples: int = 1
+    """Posterior draws in the training bound."""
+    latent_size: int = 50
+    """Latent dimensions."""
+    hidden_size: int = 200
+    """Width of the two hidden layers of encoder and decoder."""
+    batch_size: int = 100
+    """Images in a batch."""
+    ladder_stages: int = 4
+    """Stages i = 0, 1, ... of 3^i passes over the data at learning rate learning_rate * 10^(-i/7)."""
+    learning_rate: float = 2e-3
+    """Learning rate of the first stage."""
+    n_followed: int = 500
+    """Test images on which the bound is followed during training."""
+    n_deep: int = 100
+    """Test images, shuffled, for the 5,000-sample bound."""
+    seed: int = 0
+    """Determines weights, order, noise and binarisation."""
+
+
+SCALES = {
+    "quick": Config(),
+    "full": Config(
+        data="binarized-mnist",
+        binarisation="static",
+        batch_size=20,
+        ladder_stages=8,
+        learning_rate=1e-3,
+    ),
+}
+DEMO = Config()
+
+
+class State(NamedTuple):
+    """What training carries."""
+
+    model: BernoulliModel
+    encoder: GaussianEncoder
+    optimiser: optax.OptState
+
+
+def run(config: Config, run: Run) -> None:
+    """Trains, then measures bounds on the test images and draws samples, reconstructions and traversals."""
+    digits = load_digits(config.data, seed=config.seed)
+    init_key, fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed), 4)
+    rule = "threshold" if config.binarisation == "threshold" else "static"
+    test = binarise(digits.test, rule, seed=config.seed + 1)
+    test = test[np.random.default_rng(0).permutation(len(test))]  # files may be sorted by class
+    model, encoder = train(config, run, digits, test, init_key=init_key, fit_key=fit_key)
+    measure(config, run, model, encoder, test, key=test_key)
+    draw(run, model, encoder, test, digits.shape, key=draw_key)
+
+
+def train(
+    config: Config,
+    run: Run,
+    digits: Digits,
+    test: Float[np.ndarray, "image pixel"],
+    *,
+    init_key: PRNGKey,
+    fit_key: PRNGKey,
+) -> tuple[BernoulliModel, GaussianEncoder]:
+    """Maximises the bound over the learning-rate ladder of Burda et al. 2015, section 5."""
+    learning_rate = check_positive("learning_rate", config.learning_rate)
+    stages = check_integer("ladder_stages", config.ladder_stages, minimum=1)
+    dynamic = config.binarisation == "dynamic"
+    images = digits.train
+    if not dynamic:
+        images = binarise(images, config.binarisation, seed=config.seed)
+    batches = Batches(images, config.batch_size, seed=config.seed)
+    steps_a_pass = len(images) / batches.batch_size
+    ends = np.rint(np.cumsum([3**i for i in range(stages)]) * steps_a_pass).astype(int)
+    schedule = optax.join_schedules(
+        [optax.constant_schedule(learning_rate * 10 ** (-i / 7)) for i in range(stages)],
+        ends[:-1].tolist(),
+    )
+    optimiser = optax.adam(schedule, eps=1e-4)
+    bound = {"elbo": elbo, "iwae": iwae}[config.objective]
+    followed = jnp.asarray(test[: config.n_followed])
+
+    def step(state: State, batch: Array, *, key: PRNGKey) -> tuple[State, dict[str, Array]]:
+        binary_key, bound_key = jax.random.split(key)
+        x = jax.random.bernoulli(binary_key, batch).astype(batch.dtype) if dynamic else batch
+
+        def loss(modules: tuple[BernoulliModel, GaussianEncoder]) -> Array:
+            return -bound(*modules, x, key=bound_key, n_samples=config.n_samples).mean()
+
+        modules = (state.model, state.encoder)
+        value, gradients = eqx.filter_value_and_grad(loss)(modules)
+        updates, memory = optimiser.update(gradients, state.optimiser)
+        model, encoder = eqx.apply_updates(modules, updates)
+        return State(model, encoder, memory), {"bound/train": -value}
+
+    @eqx.filter_jit
+    def follow(state: State, key: PRNGKey) -> Array:
+        values = bound(state.model, state.encoder, followed, key=key, n_samples=config.n_samples)
+        return values.mean()
+
+    model, encoder = bernoulli_vae(
+        images.mean(0),
+        latent_size=config.latent_size,
+        hidden_sizes=(config.hidden_size, config.hidden_size),
+        key=init_key,
+    )
+    memory = optimiser.init(eqx.filter((model, encoder), eqx.is_inexact_array))
+    state, _ = fit(
+        step,
+        State(model, encoder, memory),
+        batches,
+        n_steps=int(ends[-1]),
+        key=fit_key,
+        run=run,
+        evaluate=lambda state, *, key: {"bound/test": follow(state, key)},
+        evaluate_every=max(1, int(ends[-1]) // 20),
+        label="training",
+    )
+    return state.model, state.encoder
+
+
+def measure(
+    config: Config,
+    run: Run,
+    model: BernoulliModel,
+    encoder: GaussianEncoder,
+    test: Float[np.ndarray, "image pixel"],
+    *,
+    key: PRNGKey,
+) -> None:
+    """Writes the ELBO and the importance-weighted bounds of the test images."""
+    policy = f"{config.data}, {config.binarisation} binarisation"
+    deep = test[: config.n_deep]
+    numbers = []
+    for name, bound, images, n_samples in (
+        ("test ELBO", elbo, test, 50),
+        ("test IWAE-50", iwae, test, 50),
+        ("test IWAE-5000", iwae, deep, 5000),
+    ):
+        values = evaluate_bound(bound, model, encoder, images, key=key, n_samples=n_samples, label=name)
+        what = f"mean over {len(images):,} test images ({policy}), {n_samples:,} draws an image"
+        numbers.append(mean_number(name, values, "nats", what))
+    run.save_result(numbers)
+
+
+def draw(
+    run: Run,
+    model: BernoulliModel,
+    encoder: GaussianEncoder,
+    test: Float[np.ndarray, "image pixel"],
+    shape: tuple[int, int],
+    *,
+    key: PRNGKey,
+) -> None:
+    """Draws samples from the prior, reconstructions, and walks along the most used latents."""
+    z = jax.vmap(lambda key: model.sample_prior(key=key))(jax.random.split(key, 60))
+    samples = jax.vmap(model.mean)(z).reshape(5, 12, *shape)
+    run.figures.save_images(
+        "samples", np.asarray(samples), caption="Means of p(x|z) at 60 draws of z from the prior."
+    )
+    shown = jnp.asarray(test[:12])
+    posterior = jax.vmap(encoder)(shown)
+    back = jax.vmap(model.mean)(posterior.mean)
+    pairs = np.stack([shown, back]).reshape(2, -1, *shape)
+    run.figures.save_images(
+        "reconstructions", pairs, caption="Test images (above) and their reconstructions (below)."
+    )
+    divergences = jax.vmap(lambda x: encoder(x).kl_from_standard_normal())(jnp.asarray(test[:500]))
+    used = np.argsort(-np.asarray(divergences.mean(0)))[:8]
+    walk = jnp.linspace(-2.5, 2.5, 12)
+    start = posterior.mean[0]
+    paths = jnp.stack([jnp.stack([start.at[unit].set(value) for value in walk]) for unit in used])
+    images = jax.vmap(jax.vmap(model.mean))(paths).reshape(len(used), len(walk), *shape)
+    run.figures.save_images(
+        "traversals",
+        np.asarray(images),
+        caption=f"One test image with one latent at a time moved from -2.5 to 2.5; a row for each of the "
+        f"{len(used)} latents that the encoder uses most.",
+    )

@@ -1,0 +1,88 @@
+"""Line charts as inline SVG that follows the page's colours; `assets/page.js` makes them answer to hovering."""
+
+import json
+from collections.abc import Mapping, Sequence
+from html import escape
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+WIDTH, HEIGHT = 520, 280
+LEFT, RIGHT, TOP, BOTTOM = 56, 508, 12, 250
+MOST_POINTS = 1000
+WARM_UP = 0.02  # the first values may be far off; they do not set the axis
+
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
+    """A `<figure>` with one chart of several curves against the step.
+
+    Args:
+        title: The quantity on the vertical axis.
+        curves: For each name the steps and the values, in order.
+    """
+    thinned = {name: _thin(*curve) for name, curve in curves.items()}
+    every = max(len(steps) for steps, _ in curves.values()) > MOST_POINTS
+    low_x = min(float(steps[0]) for steps, _ in thinned.values())
+    high_x = max(float(steps[-1]) for steps, _ in thinned.values())
+    high_x = high_x if high_x > low_x else low_x + 1
+    low_y, high_y, outside = _range(thinned, low_x, high_x)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + (x - low_x) / (high_x - low_x) * (RIGHT - LEFT)
+        down = BOTTOM - (y - low_y) / (high_y - low_y) * (BOTTOM - TOP)
+        return round(across, 1), round(down, 1)
+
+    axes, lines = [], []
+    for tick in MaxNLocator(5).tick_values(low_y, high_y):
+        if low_y <= tick <= high_y:
+            _, y = place(low_x, tick)
+            axes.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{y}" y2="{y}"/>')
+            axes.append(f'<text x="{LEFT - 6}" y="{y + 4}" text-anchor="end">{tick:g}</text>')
+    for tick in MaxNLocator(5, integer=True).tick_values(low_x, high_x):
+        if low_x <= tick <= high_x:
+            x, _ = place(tick, low_y)
+            axes.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{tick:,.0f}</text>')
+    for index, (xs, ys) in enumerate(thinned.values()):
+        points = " ".join(f"{x},{y}" for x, y in (place(*pair) for pair in zip(xs, ys, strict=True)))
+        lines.append(f'<polyline class="curve" style="stroke:var(--series-{index % 6})" points="{points}"/>')
+    data = {
+        "width": WIDTH,
+        "left": LEFT,
+        "right": RIGHT,
+        "low": low_x,
+        "high": high_x,
+        "series": [[list(xs), list(ys)] for xs, ys in thinned.values()],
+    }
+    legend = "".join(
+        f'<span><b style="background:var(--series-{index % 6})"></b>{escape(name)} '
+        f'<span class="value">{ys[-1]:.5g}</span></span>'
+        for index, (name, (_, ys)) in enumerate(thinned.items())
+    )
+    notes = " The first values lie outside." if outside else ""
+    notes += f" Shown thinned to {MOST_POINTS:,} points." if every else ""
+    return (
+        f'<figure><svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+        f'aria-label="{escape(title)} against step" data-chart="{escape(json.dumps(data))}">'
+        f'{"".join(axes)}<svg x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" '
+        f'viewBox="{LEFT} {TOP} {RIGHT - LEFT} {BOTTOM - TOP}">{"".join(lines)}</svg><line class="cursor" y1="{TOP}" y2="{BOTTOM}"/></svg>'
+        f'<div class="legend"><span class="step">last step</span>{legend}</div>'
+        f"<figcaption>{escape(title)} against training step.{notes}</figcaption></figure>"
+    )
+
+
+def _thin(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:
+    kept = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), MOST_POINTS)).astype(int))
+    return [float(steps[i]) for i in kept], [float(f"{values[i]:.6g}") for i in kept]
+
+
+def _range(curves: Mapping[str, Curve], low_x: float, high_x: float) -> tuple[float, float, bool]:
+    """Limits of the vertical axis, and whether early values lie outside."""
+    start = low_x + WARM_UP * (high_x - low_x)
+    settled = [y for xs, ys in curves.values() for x, y in zip(xs, ys, strict=True) if x >= start]
+    everything = [y for _, ys in curves.values() for y in ys]
+    low, high = min(settled), max(settled)
+    margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
+    low, high = low - margin, high + margin
+    return low, high, min(everything) < low or max(everything) > high

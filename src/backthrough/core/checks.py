@@ -22,10 +22,10 @@ def check_integer(name: str, value: object, *, minimum: int) -> int:
     return number
 
 
-def check_positive(name: str, value: float) -> float:
+def check_positive(name: str, value: object) -> float:
     """Returns `value` as a float, or raises `ArgumentError` unless it is finite and above zero."""
     try:
-        number = float(value)
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise ArgumentError(f"{name} must be a number, got {value!r}") from None
     if not (np.isfinite(number) and number > 0):

@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Shaped
@@ -89,7 +89,7 @@ def freeze(
     return MappingProxyType(arrays)
 
 
-def _read_npy(stream: IO[bytes], path: Path, name: str) -> np.ndarray:
+def _read_npy(stream: Any, path: Path, name: str) -> np.ndarray:  # anything that reads bytes
     try:
         return np.lib.format.read_array(stream, allow_pickle=False)
     except (ValueError, EOFError, OverflowError, MemoryError) as error:

@@ -203,8 +203,8 @@ ENTRIES = (
             ),
         ),
         read=read_messages,
-        notes="The file SMSSpamCollection of the UCI archive, compressed with gzip; UTF-8, one message a "
-        "line.",
+        notes="The file SMSSpamCollection of github hamzaaacodes/sms-spam-collection without its stray "
+        "header line, compressed with gzip; UTF-8, one message a line.",
     ),
     Entry(
         name="tinyshakespeare",

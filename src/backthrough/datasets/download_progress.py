@@ -22,7 +22,7 @@ class DownloadProgress:
         self._task = self._bar.add_task(label, total=None)
 
     @property
-    def total(self) -> float | None:
+    def total(self) -> int | float | None:
         """Bytes to download; None while unknown."""
         return self._bar.tasks[0].total
 

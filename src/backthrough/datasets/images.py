@@ -1,6 +1,7 @@
 """A user's own pictures from a folder."""
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ COLOUR_MODES = ("RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
 ALPHA_MODES = ("LA", "RGBA", "PA")
 
 
-def read_images(folder: str | Path, *, size: tuple[int, int] | None = None) -> ImageFolder:
+def read_images(folder: str | Path, *, size: Sequence[int] | None = None) -> ImageFolder:
     """Reads all pictures of a folder, in the order of their names.
 
     If the folder holds folders, each of these is a class, and all pictures must lie in one of them.
@@ -33,9 +34,19 @@ def read_images(folder: str | Path, *, size: tuple[int, int] | None = None) -> I
 
     Raises:
         ArgumentError: if `size` is not two positive whole numbers.
-        DataError: naming the file that is no picture, cannot be read, has transparent pixels, more than 8 bits
-            a channel, several frames, or another size or kind (grey or colour) than the first; or naming the
-            folder that cannot be read or is empty.
+        DataError: naming the file that is no picture, cannot be read, has transparent pixels, more than 8
+            bits a channel, several frames, or another size or kind (grey or colour) than the first; or naming
+            the folder that cannot be read or is empty.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("cat", "dog"):
+        ...     (folder / name).mkdir()
+        ...     Image.new("L", (8, 6)).save(folder / name / "1.png")
+        >>> pictures = read_images(folder)
+        >>> pictures.images.shape, pictures.class_names
+        ((2, 6, 8), ('cat', 'dog'))
     """
     folder = Path(folder)
     shape = None if size is None else _check_size(size)
@@ -61,8 +72,8 @@ def read_images(folder: str | Path, *, size: tuple[int, int] | None = None) -> I
     )
 
 
-def _check_size(size: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(size, tuple) or len(size) != 2:
+def _check_size(size: Sequence[int]) -> tuple[int, int]:
+    if len(size) != 2:
         raise ArgumentError(f"size must be (height, width), got {size!r}")
     height, width = (check_integer("size", side, minimum=1) for side in size)
     return height, width

@@ -1,6 +1,6 @@
 """Bounds over a whole data set, with memory bounded and progress shown."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -13,6 +13,7 @@ from backthrough.latent.protocols import Encoder, LatentModel
 from backthrough.train import ProgressBar
 
 
+@runtime_checkable
 class Bound(Protocol):
     """`elbo`, `iwae`, or another bound with their arguments."""
 

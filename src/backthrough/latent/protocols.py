@@ -1,6 +1,6 @@
 """What a latent-variable model, a posterior and an encoder must offer; nothing here computes."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
@@ -10,6 +10,7 @@ Latent = Float[Array, "latent"]
 Data = Float[Array, "..."]
 
 
+@runtime_checkable
 class LatentModel(Protocol):
     """p(x, z) for one example.
 
@@ -29,6 +30,7 @@ class LatentModel(Protocol):
         ...
 
 
+@runtime_checkable
 class Posterior(Protocol):
     """q(z | x) for one example.
 
@@ -40,6 +42,7 @@ class Posterior(Protocol):
         ...
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """Maps one example to its posterior."""
 

@@ -2,12 +2,13 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from backthrough.core import check_choice
 from backthrough.train import Run
 
 
+@runtime_checkable
 class RecipeModule(Protocol):
     """What every recipe module defines.
 

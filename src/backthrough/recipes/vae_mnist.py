@@ -100,7 +100,7 @@ def train(
     stages = check_integer("ladder_stages", config.ladder_stages, minimum=1)
     dynamic = config.binarisation == "dynamic"
     images = digits.train
-    if not dynamic:
+    if config.binarisation != "dynamic":
         images = binarise(images, config.binarisation, seed=config.seed)
     batches = Batches(images, config.batch_size, seed=config.seed)
     steps_a_pass = len(images) / batches.batch_size
@@ -111,6 +111,7 @@ def train(
     )
     optimiser = optax.adam(schedule, eps=1e-4)
     bound = {"elbo": elbo, "iwae": iwae}[config.objective]
+    name = f"{config.objective.upper()} (nats)"
     followed = jnp.asarray(test[: config.n_followed])
 
     def step(state: State, batch: Array, *, key: PRNGKey) -> tuple[State, dict[str, Array]]:
@@ -124,7 +125,7 @@ def train(
         value, gradients = eqx.filter_value_and_grad(loss)(modules)
         updates, memory = optimiser.update(gradients, state.optimiser)
         model, encoder = eqx.apply_updates(modules, updates)
-        return State(model, encoder, memory), {"bound/train": -value}
+        return State(model, encoder, memory), {f"{name}/train": -value}
 
     @eqx.filter_jit
     def follow(state: State, key: PRNGKey) -> Array:
@@ -145,8 +146,9 @@ def train(
         n_steps=int(ends[-1]),
         key=fit_key,
         run=run,
-        evaluate=lambda state, *, key: {"bound/test": follow(state, key)},
+        evaluate=lambda state, *, key: {f"{name}/test": follow(state, key)},
         evaluate_every=max(1, int(ends[-1]) // 20),
+        log_every=max(1, int(ends[-1]) // 200),
         label="training",
     )
     return state.model, state.encoder

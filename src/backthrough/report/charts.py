@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 WIDTH, HEIGHT = 520, 280
-LEFT, RIGHT, TOP, BOTTOM = 56, 508, 12, 250
+LEFT, RIGHT, TOP, BOTTOM = 56, 494, 12, 250
 MOST_POINTS = 1000
 WARM_UP = 0.02  # the first values may be far off; they do not set the axis
 

@@ -1,7 +1,7 @@
 """Batches as a pure function of the seed and the step, so that a resumed run sees what it would have seen."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from backthrough.core import ArgumentError, DataError, PyTree, check_integer
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """What `fit` asks of its batches.
 

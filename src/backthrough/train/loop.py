@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 30.0
 ROWS_BY_DEFAULT = 1000
 
 
+@runtime_checkable
 class Step(Protocol):
     """One training step: pure, traced once."""
 
@@ -39,6 +40,7 @@ class Step(Protocol):
         ...
 
 
+@runtime_checkable
 class Evaluate(Protocol):
     """Numbers about a state, computed between steps."""
 
@@ -137,7 +139,9 @@ def fit(
                 trouble = _nonfinite(numbers, done)
                 new_rows.append({"step": done, **numbers})
             rows += new_rows
-            bar.update(done, program.steps_per_second, rows[-1] if rows else {})
+            latest = rows[-1] if rows else {}
+            shown = {name: value for name, value in latest.items() if name != "step"}
+            bar.update(done, program.steps_per_second, shown)
             if run is not None:
                 run.metrics.append([] if trouble else new_rows)
                 finished = trouble is not None or stop.requested or done == n_steps

@@ -1,0 +1,138 @@
+"""Kills a training run with SIGKILL at random moments, resumes it, and compares every byte with a run left alone.
+
+    python benchmarks/train_kill_resume.py [--kills 20] [--seed 0]
+
+The last line is a JSON object for the results table: how many kills were survived with parameters, metrics and
+result identical to the uninterrupted run's.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+N_STEPS = 400
+COMPARED = ("metrics.jsonl", "result.json", "config.json", "checkpoints/step-000000000400.npz")
+
+
+def train_in_child(path: Path) -> None:
+    """A latent-variable model on made-up bits, slowed so that a kill can hit any part of the loop."""
+    import equinox as eqx
+    import jax
+    import optax
+
+    from backthrough.latent import bernoulli_vae, elbo
+    from backthrough.train import Run, Stream, fit, mean_number
+
+    data = np.random.default_rng(0).integers(0, 2, (256, 12)).astype(np.float32)
+    key = jax.random.key(0)
+    modules = bernoulli_vae(data.mean(0), latent_size=2, hidden_sizes=(16,), key=key)
+    optimiser = optax.adam(1e-2)
+
+    def batch(step: int) -> np.ndarray:
+        time.sleep(0.005)
+        return data[np.random.default_rng([1, step]).integers(0, len(data), 32)]
+
+    def step(state, x, *, key):
+        modules, memory = state
+
+        def loss(modules):
+            return -elbo(*modules, x, key=key).mean()
+
+        value, gradient = eqx.filter_value_and_grad(loss)(modules)
+        updates, memory = optimiser.update(gradient, memory)
+        return (eqx.apply_updates(modules, updates), memory), {"loss": value}
+
+    @eqx.filter_jit
+    def bounds(state, key):
+        return elbo(*state[0], jax.numpy.asarray(data), key=key)
+
+    run = Run(path, config={"n_steps": N_STEPS}, resume=True)
+    print("training", flush=True)
+    state, _ = fit(
+        step,
+        (modules, optimiser.init(eqx.filter(modules, eqx.is_array))),
+        Stream(batch),
+        n_steps=N_STEPS,
+        key=key,
+        run=run,
+        evaluate=lambda state, *, key: {"valid": bounds(state, key).mean()},
+        evaluate_every=30,
+        log_every=3,
+        checkpoint_every=20,
+        steps_per_dispatch=7,
+    )
+    run.save_result([mean_number("bound", np.asarray(bounds(state, key)), "nats", "all data")])
+
+
+def start(path: Path) -> subprocess.Popen[str]:
+    """A child that has opened its run directory and is about to train."""
+    command = [sys.executable, __file__, "--child", str(path)]
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(path.parent / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **cache})
+    assert child.stdout is not None
+    if child.stdout.readline().strip() != "training":
+        raise RuntimeError(f"the training process ended with code {child.wait()} before it began")
+    return child
+
+
+def finish(path: Path) -> float:
+    """Lets a run go to its end; returns the seconds that it trained."""
+    child = start(path)
+    started = time.monotonic()
+    if child.wait() != 0:
+        raise RuntimeError(f"training in {path} ended with code {child.returncode}")
+    return time.monotonic() - started
+
+
+def count_survived(kills: int, seed: int, folder: Path) -> tuple[int, int]:
+    """Makes `kills` kills; returns those survived and those that came before the first checkpoint."""
+    whole = folder / "whole"
+    seconds = finish(whole)
+    generator = np.random.default_rng(seed)
+    done = survived = early = index = 0
+    while done < kills:
+        path, here = folder / f"killed-{index}", 0
+        index += 1
+        while done < kills:
+            child = start(path)
+            time.sleep(0.0 if done == 0 else generator.uniform(0, seconds))
+            if child.poll() is not None:
+                break  # it was faster than the kill
+            child.kill()
+            child.wait()
+            done, here = done + 1, here + 1
+            early += not any(path.glob("checkpoints/*.json"))
+        finish(path)
+        same = all((path / name).read_bytes() == (whole / name).read_bytes() for name in COMPARED)
+        survived += here * same
+        print(f"{path.name}: {here} kills, {'identical' if same else 'DIFFERENT'}", flush=True)
+    return survived, early
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--child", type=Path)
+    options = parser.parse_args()
+    if options.child:
+        train_in_child(options.child)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        survived, early = count_survived(options.kills, options.seed, Path(folder))
+    note = f"{options.kills} kills, {early} of them before the first checkpoint."
+    print(json.dumps({"train.kill-resume": {"ours": survived / options.kills, "note": note}}))
+
+
+if __name__ == "__main__":
+    main()

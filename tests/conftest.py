@@ -1,0 +1,7 @@
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("backthrough", "beartype.beartype")

@@ -1,0 +1,209 @@
+import os
+import signal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from train.problem import BATCH, data, evaluate, initial, open_run, plain, step, train
+
+from backthrough.core import ArgumentError, DivergenceError, Interrupted, RunError
+from backthrough.train import Batches, Stream, fit, load_newest, read_metrics
+
+
+def reference(n_steps, seed=3):
+    """The same training as a bare Python loop: batches and keys as documented."""
+    batches, state = Batches(data(), BATCH, seed=1), initial()
+    key, _ = jax.random.split(jax.random.key(seed))
+    losses = []
+    for t in range(n_steps):
+        rows = batches.inputs(t)
+        batch = {name: array[rows] for name, array in data().items()}
+        state, metrics = step(state, batch, key=jax.random.fold_in(key, t))
+        losses.append(float(metrics["loss"]))
+    return state, losses
+
+
+def test_equals_a_bare_loop():
+    state, losses = reference(30)
+    fitted = train(30, log_every=1)
+    np.testing.assert_allclose(fitted.state["weight"], state["weight"], rtol=1e-5)
+    np.testing.assert_allclose([row["loss"] for row in fitted.metrics], losses, rtol=1e-4)
+    assert [row["step"] for row in fitted.metrics] == list(range(1, 31))
+    assert int(fitted.state["count"]) == 30
+    assert fitted.state["name"] == "not an array"
+
+
+def test_rows_are_means_over_the_steps_they_cover():
+    each = [row["loss"] for row in train(60, log_every=1).metrics]
+    rows = train(60, log_every=7).metrics
+    assert [row["step"] for row in rows] == [7 * i for i in range(1, 9)]
+    for i, row in enumerate(rows):
+        assert row["loss"] == sum(each[7 * i : 7 * i + 7]) / 7
+
+
+def test_bits_do_not_depend_on_the_length_of_a_dispatch():
+    runs = [train(59, steps_per_dispatch=k, log_every=5) for k in (2, 7, 10, 59, None)]
+    for other in runs[1:]:
+        assert plain(other.state) == plain(runs[0].state)
+        assert other.metrics == runs[0].metrics
+
+
+def test_one_step_a_dispatch_is_the_same_training_outside_a_loop():
+    np.testing.assert_allclose(
+        train(20, steps_per_dispatch=1).state["weight"], train(20).state["weight"], rtol=1e-5
+    )
+
+
+def test_the_step_is_compiled_once():
+    traces = []
+
+    def counted(state, batch, *, key):
+        traces.append(1)
+        return step(state, batch, key=key)
+
+    train(200, step=counted, evaluate=evaluate, evaluate_every=30, log_every=7)
+    assert len(traces) == 2  # once for its shapes, once to compile
+
+
+def test_evaluation_at_its_steps_and_at_the_end():
+    fitted = train(25, evaluate=evaluate, evaluate_every=10, log_every=100)
+    assert [row["step"] for row in fitted.metrics] == [10, 20, 25]
+    assert [row["step"] for row in train(25, evaluate=evaluate, log_every=100).metrics] == [25]
+
+
+def test_a_stream_trains_as_batches_do():
+    batches = Batches(data(), BATCH, seed=1)
+    stream = Stream(lambda t: jax.tree_util.tree_map(lambda a: a[batches.inputs(t)], data()))
+    fitted = fit(step, initial(), stream, n_steps=20, key=jax.random.key(3))
+    np.testing.assert_array_equal(fitted.state["weight"], train(20).state["weight"])
+
+
+def test_numpy_and_weakly_typed_leaves_are_welcome():
+    def double(state, batch, *, key):
+        return (state[0] * 2, state[1] + 1.0), {"a": state[1]}
+
+    fitted = train(3, step=double, state=(np.ones(2, np.float32), jnp.asarray(1.0)))
+    np.testing.assert_array_equal(fitted.state[0], [8.0, 8.0])
+
+
+# What goes wrong -----------------------------------------------------------------------------------------
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(ArgumentError, match="n_steps must be at least 1, got -5"):
+        train(-5)
+    with pytest.raises(ArgumentError, match="evaluate_every must be at least 1"):
+        train(evaluate_every=0)
+    batches = Batches(data(), BATCH, seed=1)
+    with pytest.raises(Exception, match="key"):
+        fit(step, initial(), batches, n_steps=1, key=jnp.zeros(2, jnp.uint32))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda s, b, *, key: s, "must return"),
+        (lambda s, b, *, key: (s, 1.0), "must return"),
+        (lambda s, b, *, key: (s, {}), "at least one metric"),
+        (lambda s, b, *, key: (s, {"loss": jnp.ones(2)}), "metric 'loss' must be a real scalar"),
+        (lambda s, b, *, key: ({**s, "more": jnp.ones(2)}, {"a": 1.0}), r"state\['more'\] was absent"),
+        (
+            lambda s, b, *, key: ({**s, "weight": jnp.ones(2)}, {"a": jnp.ones(())}),
+            r"state\['weight'\] was float\d+\[4\] and becomes float\d+\[2\]",
+        ),
+    ],
+)
+def test_a_step_that_breaks_the_contract_is_refused_before_compiling(wrong, message):
+    with pytest.raises(ArgumentError, match=message):
+        train(step=wrong)
+
+
+def diverging(at):
+    def wrong(state, batch, *, key):
+        new, metrics = step(state, batch, key=key)
+        loss = jnp.where(state["count"] == at, jnp.nan, metrics["loss"])
+        return new, {**metrics, "loss": loss}
+
+    return wrong
+
+
+def test_divergence_names_step_and_quantity_and_keeps_the_last_good_state(tmp_path):
+    run = open_run(tmp_path)
+    with pytest.raises(DivergenceError, match=r"loss became nan at step 41\. The state after 41 steps") as info:
+        train(60, step=diverging(41), run=run, log_every=1)
+    good = plain(train(41).state)
+    assert (info.value.step, info.value.quantity) == (41, "loss")
+    assert plain(info.value.state) == good
+    saved = load_newest(run.checkpoints, _arrays(initial()), config_hash=run.config_hash)
+    assert saved.step == 41
+    assert plain(saved.state) == _arrays(good)
+
+
+def test_a_state_that_overflows_unseen_by_the_metrics_is_found():
+    def hidden(state, batch, *, key):
+        return state * 10, {"loss": jnp.zeros(())}
+
+    with pytest.raises(DivergenceError, match="state became non-finite at step 38") as info:
+        train(100, step=hidden, state=jnp.ones((), jnp.float32))
+    np.testing.assert_allclose(info.value.state, 1e38, rtol=1e-5)
+
+
+def test_a_leaf_that_starts_infinite_is_allowed():
+    def track(best, batch, *, key):
+        return best, {"loss": jnp.zeros(())}
+
+    train(5, step=track, state=jnp.array(jnp.inf))
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run():
+    with pytest.raises(DivergenceError, match="valid became nan at step 10"):
+        train(20, evaluate=lambda state, *, key: {"valid": float("nan")}, evaluate_every=10)
+
+
+# Stop and resume -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_a_resume_gives_the_same_bits(tmp_path, number):
+    options = {"evaluate_every": 7, "log_every": 4}
+    whole = open_run(tmp_path / "whole")
+    expected = train(run=whole, evaluate=evaluate, **options)
+
+    def stopping(state, *, key):
+        if int(state["count"]) == 21:
+            os.kill(os.getpid(), number)
+        return evaluate(state, key=key)
+
+    handler = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="stopped after step 21 of 60"):
+        train(run=open_run(tmp_path / "cut"), evaluate=stopping, **options)
+    assert signal.getsignal(number) is handler
+    resumed = train(run=open_run(tmp_path / "cut", resume=True), evaluate=evaluate, **options)
+    assert plain(resumed.state) == plain(expected.state)
+    assert resumed.metrics == expected.metrics
+    assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_finished_run_resumes_to_its_end_at_once(tmp_path):
+    expected = train(run=open_run(tmp_path))
+    resumed = train(run=open_run(tmp_path, resume=True))
+    assert plain(resumed.state) == plain(expected.state)
+    assert resumed.metrics == expected.metrics
+
+
+def test_lost_metrics_are_noticed(tmp_path):
+    train(run=open_run(tmp_path), log_every=1)
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(RunError, match="rows are lost"):
+        train(run=open_run(tmp_path, resume=True), log_every=1)
+
+
+def test_a_damaged_metrics_row_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"st\n')
+    with pytest.raises(RunError, match="line 2 is not a JSON object"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def _arrays(state):
+    return {name: leaf for name, leaf in state.items() if name != "name"}

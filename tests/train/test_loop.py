@@ -130,7 +130,9 @@ def diverging(at):
 
 def test_divergence_names_step_and_quantity_and_keeps_the_last_good_state(tmp_path):
     run = open_run(tmp_path)
-    with pytest.raises(DivergenceError, match=r"loss became nan at step 41\. The state after 41 steps") as info:
+    with pytest.raises(
+        DivergenceError, match=r"loss became nan at step 41\. The state after 41 steps"
+    ) as info:
         train(60, step=diverging(41), run=run, log_every=1)
     good = plain(train(41).state)
     assert (info.value.step, info.value.quantity) == (41, "loss")

@@ -22,7 +22,7 @@ COMMANDS = {
     "run": Command("run", "run RECIPE [options]", "one experiment into a run directory"),
     "reproduce": Command("reproduce", "reproduce [ID...]", "measure the results table again"),
     "report": Command("report", "report RUN...", "the HTML page of one or more runs"),
-    "data": Command("data", "data list|fetch", "what data there is, what can be had, licences"),
+    "data": Command("data", "data list|fetch|show", "what data there is, what can be had, licences"),
 }
 
 

@@ -1,0 +1,151 @@
+"""Against the linear-Gaussian model, where bound, gaps and gradients have closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.linear_gaussian import (
+    LOG_P,
+    POSTERIOR_MEAN,
+    PRECISION,
+    WEIGHT,
+    LinearGaussian,
+    X,
+    exact_elbo,
+)
+
+from backthrough.core import ArgumentError, DataError, log_mean_exp
+from backthrough.latent import FactorisedGaussian, elbo, evaluate_bound, iwae, log_weight
+
+MODEL = LinearGaussian(jnp.asarray(WEIGHT))
+XS = jnp.asarray(X)[None]
+MEAN = POSTERIOR_MEAN + 0.1
+SCALE = np.sqrt(1.5 / np.diag(PRECISION))
+
+
+def encoder(x):
+    return FactorisedGaussian(jnp.asarray(MEAN), jnp.log(jnp.asarray(SCALE)))
+
+
+def repeated(bound, n, **options):
+    """`bound` of n copies of x, each with its own draws: mean and standard error."""
+    values = np.asarray(bound(MODEL, encoder, jnp.tile(XS, (n, 1)), key=jax.random.key(0), **options))
+    return values.mean(), values.std(ddof=1) / np.sqrt(n)
+
+
+def test_the_oracle_is_the_published_one():
+    """Figures computed independently: log p -17.186430, gap 0.851496 of this q."""
+    np.testing.assert_allclose(LOG_P, -17.186430, atol=1e-6)
+    np.testing.assert_allclose(LOG_P - exact_elbo(MEAN, SCALE), 0.851496, atol=1e-6)
+
+
+def test_elbo_has_its_closed_form():
+    """Within 6 standard errors: false alarm 2e-9."""
+    mean, error = repeated(elbo, 500, n_samples=40)
+    assert error < 0.02
+    assert abs(mean - exact_elbo(MEAN, SCALE)) < 6 * error
+
+
+def test_the_bounds_rise_to_the_evidence():
+    """L_1 = ELBO < L_10 < L_400 <= log p, each step larger than 6 standard errors."""
+    one, error_1 = repeated(iwae, 20_000, n_samples=1)
+    ten, error_10 = repeated(iwae, 4_000, n_samples=10)
+    many, error_400 = repeated(iwae, 200, n_samples=400)
+    assert abs(one - exact_elbo(MEAN, SCALE)) < 6 * error_1
+    assert ten - one > 6 * np.hypot(error_1, error_10)
+    assert many - ten > 6 * np.hypot(error_10, error_400)
+    assert abs(many - LOG_P) < 0.01 + 6 * error_400
+
+
+def test_with_the_exact_posterior_the_weight_is_constant():
+    """With z of one dimension the exact posterior is in the family: every draw gives log p(x)."""
+    model = LinearGaussian(jnp.asarray(WEIGHT[:, :1]))
+    precision = 1 + WEIGHT[:, 0] @ WEIGHT[:, 0] / 0.25
+
+    def exact(x):
+        mean = jnp.asarray(WEIGHT[:, :1]).T @ x / 0.25 / precision
+        return FactorisedGaussian(mean, jnp.full(1, -0.5 * np.log(precision)))
+
+    values = iwae(model, exact, jnp.tile(XS, (50, 1)), key=jax.random.key(0), n_samples=3)
+    np.testing.assert_allclose(values, values[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_samples", [3, 50, 51, 120])
+def test_drawing_in_chunks_is_drawing_at_once(n_samples):
+    key = jax.random.key(5)
+    own = jax.random.split(jax.random.split(key, 1)[0], n_samples)
+    weights = jax.vmap(lambda k: log_weight(MODEL, encoder(XS[0]), XS[0], key=k))(own)
+    value = iwae(MODEL, encoder, XS, key=key, n_samples=n_samples)[0]
+    np.testing.assert_allclose(value, log_mean_exp(weights), rtol=1e-5)
+    value = elbo(MODEL, encoder, XS, key=key, n_samples=n_samples)[0]
+    np.testing.assert_allclose(value, weights.mean(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("bound", "n_samples"), [(elbo, 2), (iwae, 5), (iwae, 60)])
+def test_gradients_equal_finite_differences(bound, n_samples):
+    """With the draws held fixed; tight in float64, where the x64 job runs it."""
+    double = jax.config.read("jax_enable_x64")
+    step, tolerance = (1e-5, 1e-6) if double else (1e-2, 2e-2)
+
+    def value(parameters):
+        q = FactorisedGaussian(parameters[0], parameters[1])
+        return bound(MODEL, lambda x: q, XS, key=jax.random.key(1), n_samples=n_samples)[0]
+
+    point = jnp.stack([jnp.asarray(MEAN), jnp.log(jnp.asarray(SCALE))])
+    gradient = jax.jit(jax.grad(value))(point)
+    for index in np.ndindex(2, 4):
+        shift = jnp.zeros((2, 4)).at[index].set(step)
+        slope = (value(point + shift) - value(point - shift)) / (2 * step)
+        np.testing.assert_allclose(gradient[index], slope, rtol=tolerance, atol=tolerance)
+
+
+def test_the_elbo_gradient_is_unbiased():
+    """Against the derivative of the closed form; 8 comparisons within 6 standard errors."""
+
+    def value(parameters, key):
+        q = FactorisedGaussian(parameters[0], parameters[1])
+        return elbo(MODEL, lambda x: q, XS, key=key)[0]
+
+    point = jnp.stack([jnp.asarray(MEAN), jnp.log(jnp.asarray(SCALE))])
+    keys = jax.random.split(jax.random.key(2), 20_000)
+    draws = np.asarray(jax.jit(jax.vmap(jax.grad(value), (None, 0)))(point, keys))
+    error = draws.std(0) / np.sqrt(len(draws))
+    to_mean = -PRECISION @ (MEAN - POSTERIOR_MEAN)
+    to_log_scale = 1 - np.diag(PRECISION) * SCALE**2
+    assert (np.abs(draws.mean(0) - np.stack([to_mean, to_log_scale])) < 6 * error).all()
+
+
+def test_examples_are_independent_under_vmap_and_jit():
+    xs = jnp.stack([XS[0], 2 * XS[0], -XS[0]])
+    keys = jax.random.split(jax.random.key(3), 4)
+    together = jax.jit(jax.vmap(lambda key: iwae(MODEL, encoder, xs, key=key, n_samples=7)))(keys)
+    for i, key in enumerate(keys):
+        np.testing.assert_allclose(together[i], iwae(MODEL, encoder, xs, key=key, n_samples=7), rtol=1e-4)
+
+
+def test_a_data_set_is_evaluated_whole_whatever_the_batch_size():
+    xs = np.abs(np.asarray(X))[None] / np.arange(2, 13)[:, None]  # 11 examples in [0, 1]
+    key = jax.random.key(4)
+    expected = [
+        iwae(MODEL, encoder, jnp.asarray(x)[None], key=own, n_samples=6)[0]
+        for x, own in zip(xs, jax.random.split(key, len(xs)), strict=True)
+    ]
+    for batch_size in (1, 4, 11, 100):
+        values = evaluate_bound(iwae, MODEL, encoder, xs, key=key, n_samples=6, batch_size=batch_size)
+        np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+
+def test_bad_input_is_named():
+    with pytest.raises(ArgumentError, match="n_samples must be at least 1, got 0"):
+        iwae(MODEL, encoder, XS, key=jax.random.key(0), n_samples=0)
+    with pytest.raises(ArgumentError, match="x has no examples"):
+        elbo(MODEL, encoder, XS[:0], key=jax.random.key(0))
+    with pytest.raises(DataError, match=r"x must lie in \[0, 1\] .* entry \(1, 0\) is 2.0"):
+        evaluate_bound(
+            iwae,
+            MODEL,
+            encoder,
+            np.array([[1.0], [2.0]]),
+            key=jax.random.key(0),
+            n_samples=1,
+        )

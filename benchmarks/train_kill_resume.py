@@ -1,9 +1,9 @@
-"""Kills a training run with SIGKILL at random moments, resumes it, and compares every byte with a run left alone.
+"""Kills a training run at random moments, resumes it, and compares it byte for byte with one left alone.
 
     python benchmarks/train_kill_resume.py [--kills 20] [--seed 0]
 
-The last line is a JSON object for the results table: how many kills were survived with parameters, metrics and
-result identical to the uninterrupted run's.
+The last line is a JSON object for the results table: how many kills (SIGKILL) were survived with parameters,
+metrics and result identical to the uninterrupted run's.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def train_in_child(path: Path, ready: Event) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     data = np.random.default_rng(0).integers(0, 2, (256, 12)).astype(np.float32)
     key = jax.random.key(0)
-    modules = bernoulli_vae(data.mean(0), latent_size=2, hidden_sizes=(16,), key=key)
+    initial = bernoulli_vae(data.mean(0), latent_size=2, hidden_sizes=(16,), key=key)
     optimiser = optax.adam(1e-2)
 
     def batch(step: int) -> np.ndarray:
@@ -44,7 +44,8 @@ def train_in_child(path: Path, ready: Event) -> None:
         modules, memory = state
 
         def loss(modules):
-            return -elbo(*modules, x, key=key).mean()
+            model, encoder = modules
+            return -elbo(model, encoder, x, key=key).mean()
 
         value, gradient = eqx.filter_value_and_grad(loss)(modules)
         updates, memory = optimiser.update(gradient, memory)
@@ -52,13 +53,14 @@ def train_in_child(path: Path, ready: Event) -> None:
 
     @eqx.filter_jit
     def bounds(state, key):
-        return elbo(*state[0], jax.numpy.asarray(data), key=key)
+        (model, encoder), _ = state
+        return elbo(model, encoder, jax.numpy.asarray(data), key=key)
 
     run = Run(path, config={"n_steps": N_STEPS}, resume=True)
     ready.set()
     state, _ = fit(
         step,
-        (modules, optimiser.init(eqx.filter(modules, eqx.is_array))),
+        (initial, optimiser.init(eqx.filter(initial, eqx.is_array))),
         Stream(batch),
         n_steps=N_STEPS,
         key=key,

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train.problem import plain
 
 from backthrough.core import CheckpointError, DamagedCheckpointError
 from backthrough.train import load_checkpoint, load_newest, save_checkpoint
 from backthrough.train.checkpoints import FORMAT_VERSION
+from train.problem import plain
 
 STATE = {
     "weights": [jnp.arange(6.0).reshape(2, 3), jnp.array(2, jnp.int8)],

@@ -1,4 +1,5 @@
 import pytest
+
 from train_kill_resume import count_survived
 
 

@@ -5,10 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train.problem import BATCH, data, evaluate, initial, open_run, plain, step, train
 
 from backthrough.core import ArgumentError, DivergenceError, Interrupted, RunError
 from backthrough.train import Batches, Stream, fit, load_newest, read_metrics
+from train.problem import BATCH, data, evaluate, initial, open_run, plain, step, train
 
 
 def reference(n_steps, seed=3):

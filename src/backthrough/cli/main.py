@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import sys
+from types import ModuleType
 from typing import NamedTuple
 
 from backthrough import __version__
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     return _run_command(module, arguments[1:])
 
 
-def _run_command(module, arguments: list[str]) -> int:
+def _run_command(module: ModuleType, arguments: list[str]) -> int:
     from backthrough.core import ArgumentError, BackthroughError
 
     try:

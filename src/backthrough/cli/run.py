@@ -10,7 +10,7 @@ import tyro
 
 from backthrough.cli.numbers import print_numbers
 from backthrough.cli.paths import fresh_directory
-from backthrough.core import ArgumentError, Interrupted
+from backthrough.core import ArgumentError, DataError, Interrupted
 from backthrough.recipes import RECIPES, find_recipe
 from backthrough.report import write_page
 from backthrough.train import Run, use_compile_cache
@@ -31,6 +31,9 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     try:
         module.run(call.config, run)
+    except (ArgumentError, DataError):
+        run.remove_if_unused()
+        raise
     except (Interrupted, KeyboardInterrupt) as error:
         resume = " ".join(["backthrough run", *_resume_arguments(arguments, path)])
         print(f"backthrough: {str(error) or 'stopped'}. Go on with:\n  {resume}", file=sys.stderr)

@@ -32,7 +32,8 @@ def load_digits(source: str, *, seed: int) -> Digits:
 
     Args:
         source: Name of an image data set; or a folder of grey pictures; or an `.npy` or `.npz` file with one
-            array (image, height, width), uint8 or in [0, 1]. A random sixth of one's own pictures is for testing.
+            array (image, height, width), uint8 or in [0, 1]. A random sixth of one's own pictures is for
+            testing.
         seed: Determines that split.
 
     Raises:

@@ -1,6 +1,7 @@
 """A variational auto-encoder on binarised digits (Kingma and Welling 2014; Burda et al. 2015)."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -10,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, check_integer, check_positive
+from backthrough.core import PRNGKey, RunError, check_integer, check_positive
 from backthrough.latent import (
     BernoulliModel,
     GaussianEncoder,
@@ -20,7 +21,7 @@ from backthrough.latent import (
     iwae,
 )
 from backthrough.recipes.digits import Digits, binarise, load_digits
-from backthrough.train import Batches, Run, fit, mean_number
+from backthrough.train import Batches, Run, fit, mean_number, read_config, restore
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ SCALES = {
     ),
 }
 DEMO = Config()
+TEST_SEED = 0  # one binarisation and one order of the test images for every run: figures stay comparable
 
 
 class State(NamedTuple):
@@ -77,39 +79,63 @@ class State(NamedTuple):
 def run(config: Config, run: Run) -> None:
     """Trains, then measures bounds on the test images and draws samples, reconstructions and traversals."""
     digits = load_digits(config.data, seed=config.seed)
-    init_key, fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed), 4)
     rule = "threshold" if config.binarisation == "threshold" else "static"
-    test = binarise(digits.test, rule, seed=config.seed + 1)
-    test = test[np.random.default_rng(0).permutation(len(test))]  # files may be sorted by class
-    model, encoder = train(config, run, digits, test, init_key=init_key, fit_key=fit_key)
+    test = binarise(digits.test, rule, seed=TEST_SEED)
+    test = test[np.random.default_rng(TEST_SEED).permutation(len(test))]  # files may be sorted by class
+    fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed + 1), 3)
+    model, encoder = train(config, run, digits, test, key=fit_key)
     measure(config, run, model, encoder, test, key=test_key)
     draw(run, model, encoder, test, digits.shape, key=draw_key)
 
 
-def train(
-    config: Config,
-    run: Run,
-    digits: Digits,
-    test: Float[np.ndarray, "image pixel"],
-    *,
-    init_key: PRNGKey,
-    fit_key: PRNGKey,
-) -> tuple[BernoulliModel, GaussianEncoder]:
-    """Maximises the bound over the learning-rate ladder of Burda et al. 2015, section 5."""
+def load_trained(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder]:
+    """The model and the encoder that a run of this recipe has trained.
+
+    Raises:
+        RunError: if the directory holds no run of this recipe, or none that has saved a state.
+    """
+    config = read_config(path)
+    if config.pop("recipe", None) != "vae-mnist":
+        raise RunError(f"{path} holds no run of vae-mnist")
+    own = Config(**config)
+    state, _, _ = start(own, load_digits(own.data, seed=own.seed))
+    state = restore(path, state)
+    return state.model, state.encoder
+
+
+def start(config: Config, digits: Digits) -> tuple[State, optax.GradientTransformation, int]:
+    """The state before training, the optimiser, and the number of steps.
+
+    Stage i of the learning-rate ladder makes 3^i passes at learning_rate * 10^(-i/7) (Burda et al. 2015,
+    section 5).
+    """
     learning_rate = check_positive("learning_rate", config.learning_rate)
     stages = check_integer("ladder_stages", config.ladder_stages, minimum=1)
+    batch_size = check_integer("batch_size", config.batch_size, minimum=1)
+    passes = np.cumsum([3**i for i in range(stages)])
+    ends = np.rint(passes * len(digits.train) / batch_size).astype(int).tolist()
+    rates = [optax.constant_schedule(learning_rate * 10 ** (-i / 7)) for i in range(stages)]
+    optimiser = optax.adam(optax.join_schedules(rates, ends[:-1]), eps=1e-4)
+    model, encoder = bernoulli_vae(
+        digits.train.mean(0),
+        latent_size=config.latent_size,
+        hidden_sizes=(config.hidden_size, config.hidden_size),
+        key=jax.random.key(config.seed),
+    )
+    memory = optimiser.init(eqx.filter((model, encoder), eqx.is_inexact_array))
+    return State(model, encoder, memory), optimiser, ends[-1]
+
+
+def train(
+    config: Config, run: Run, digits: Digits, test: Float[np.ndarray, "image pixel"], *, key: PRNGKey
+) -> tuple[BernoulliModel, GaussianEncoder]:
+    """Maximises the bound, following it on some of the test images."""
     dynamic = config.binarisation == "dynamic"
     images = digits.train
     if config.binarisation != "dynamic":
         images = binarise(images, config.binarisation, seed=config.seed)
     batches = Batches(images, config.batch_size, seed=config.seed)
-    steps_a_pass = len(images) / batches.batch_size
-    ends = np.rint(np.cumsum([3**i for i in range(stages)]) * steps_a_pass).astype(int)
-    schedule = optax.join_schedules(
-        [optax.constant_schedule(learning_rate * 10 ** (-i / 7)) for i in range(stages)],
-        ends[:-1].tolist(),
-    )
-    optimiser = optax.adam(schedule, eps=1e-4)
+    state, optimiser, n_steps = start(config, digits)
     bound = {"elbo": elbo, "iwae": iwae}[config.objective]
     name = f"{config.objective.upper()} (nats)"
     followed = jnp.asarray(test[: config.n_followed])
@@ -132,26 +158,19 @@ def train(
         values = bound(state.model, state.encoder, followed, key=key, n_samples=config.n_samples)
         return values.mean()
 
-    model, encoder = bernoulli_vae(
-        images.mean(0),
-        latent_size=config.latent_size,
-        hidden_sizes=(config.hidden_size, config.hidden_size),
-        key=init_key,
-    )
-    memory = optimiser.init(eqx.filter((model, encoder), eqx.is_inexact_array))
-    state, _ = fit(
+    fitted = fit(
         step,
-        State(model, encoder, memory),
+        state,
         batches,
-        n_steps=int(ends[-1]),
-        key=fit_key,
+        n_steps=n_steps,
+        key=key,
         run=run,
         evaluate=lambda state, *, key: {f"{name}/test": follow(state, key)},
-        evaluate_every=max(1, int(ends[-1]) // 20),
-        log_every=max(1, int(ends[-1]) // 200),
+        evaluate_every=max(1, n_steps // 20),
+        log_every=max(1, n_steps // 200),
         label="training",
     )
-    return state.model, state.encoder
+    return fitted.state.model, fitted.state.encoder
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG that follows the page's colours; `assets/page.js` makes them answer to hovering."""
+"""Line charts as inline SVG in the page's colours; `assets/page.js` makes them answer to hovering."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -66,7 +66,8 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         f'<figure><svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)} against step" data-chart="{escape(json.dumps(data))}">'
         f'{"".join(axes)}<svg x="{LEFT}" y="{TOP}" width="{RIGHT - LEFT}" height="{BOTTOM - TOP}" '
-        f'viewBox="{LEFT} {TOP} {RIGHT - LEFT} {BOTTOM - TOP}">{"".join(lines)}</svg><line class="cursor" y1="{TOP}" y2="{BOTTOM}"/></svg>'
+        f'viewBox="{LEFT} {TOP} {RIGHT - LEFT} {BOTTOM - TOP}">{"".join(lines)}</svg>'
+        f'<line class="cursor" y1="{TOP}" y2="{BOTTOM}"/></svg>'
         f'<div class="legend"><span class="step">last step</span>{legend}</div>'
         f"<figcaption>{escape(title)} against training step.{notes}</figcaption></figure>"
     )
@@ -82,7 +83,7 @@ def _range(curves: Mapping[str, Curve], low_x: float, high_x: float) -> tuple[fl
     start = low_x + WARM_UP * (high_x - low_x)
     settled = [y for xs, ys in curves.values() for x, y in zip(xs, ys, strict=True) if x >= start]
     everything = [y for _, ys in curves.values() for y in ys]
-    low, high = min(settled), max(settled)
+    low, high = min(settled or everything), max(settled or everything)
     margin = 0.05 * (high - low) or max(abs(high), 1.0) * 0.05
     low, high = low - margin, high + margin
     return low, high, min(everything) < low or max(everything) > high

@@ -12,7 +12,7 @@ from backthrough.core import RunError
 from backthrough.core.files import write_atomically
 from backthrough.report.charts import line_chart
 from backthrough.report.formatting import with_error
-from backthrough.train import read_metrics
+from backthrough.train import read_config, read_metrics
 
 
 def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
@@ -44,9 +44,7 @@ def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> 
 
 
 def _section(run: Path) -> str:
-    if not (run / "config.json").exists():
-        raise RunError(f"{run} holds no run (it has no config.json)")
-    config = _json(run / "config.json")
+    config = read_config(run)
     environment = _json(run / "environment.json")[-1]
     return "".join(
         [

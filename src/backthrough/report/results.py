@@ -79,7 +79,8 @@ def read_rows(folder: Path) -> list[Row]:
     for file in sorted(folder.glob("*.json")):
         try:
             values = json.loads(file.read_text())
-            rows.append(Row(**{name: value for name, value in values.items() if name != "status"}))
+            values = {name: value for name, value in values.items() if name != "status"}
+            rows.append(Row(**{**values, "seeds": tuple(values.get("seeds", ()))}))
         except (ValueError, TypeError) as error:
             raise DataError(f"{file} is not a results row ({error}); it has the fields {names}") from error
         if rows[-1].id != file.stem:

@@ -7,11 +7,11 @@ from backthrough.train.environment import (
     describe_machine,
     use_compile_cache,
 )
-from backthrough.train.loop import Evaluate, Fitted, Step, fit
+from backthrough.train.loop import Evaluate, Fitted, Step, fit, restore
 from backthrough.train.metrics import read_metrics
 from backthrough.train.progress import ProgressBar
 from backthrough.train.result import Number, mean_number
-from backthrough.train.run import Run
+from backthrough.train.run import Run, read_config
 
 __all__ = [
     "BatchSource",
@@ -30,7 +30,9 @@ __all__ = [
     "load_checkpoint",
     "load_newest",
     "mean_number",
+    "read_config",
     "read_metrics",
+    "restore",
     "save_checkpoint",
     "use_compile_cache",
 ]

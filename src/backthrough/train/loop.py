@@ -3,8 +3,10 @@
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +16,7 @@ from backthrough.core import (
     Interrupted,
     PRNGKey,
     PyTree,
+    RunError,
     Scalar,
     check_integer,
 )
@@ -22,7 +25,7 @@ from backthrough.train.checkpoints import load_newest, save_checkpoint
 from backthrough.train.dispatch import Program, Trouble
 from backthrough.train.metrics import WindowMean, read_metrics
 from backthrough.train.progress import ProgressBar
-from backthrough.train.run import Run
+from backthrough.train.run import Run, hash_config, read_config
 from backthrough.train.stopping import StopRequest
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -158,6 +161,25 @@ def fit(
     if run is not None and run.metrics.path.exists():
         rows = read_metrics(run.metrics.path)
     return Fitted(program.combine(arrays), rows)
+
+
+def restore(path: str | Path, state: PyTree) -> PyTree:
+    """The newest state that the run in the directory `path` has saved.
+
+    Args:
+        path: A run directory.
+        state: A state of the same structure, such as the one that training started from.
+
+    Raises:
+        RunError: if there is no run, or none of its states is saved.
+        CheckpointError: if the saved states are damaged or of another structure.
+    """
+    arrays, static = eqx.partition(state, eqx.is_array)
+    folder = Path(path) / "checkpoints"
+    found = load_newest(folder, arrays, config_hash=hash_config(read_config(path)))
+    if found is None:
+        raise RunError(f"{path} has saved no state yet")
+    return eqx.combine(found.state, static)
 
 
 def _next(done: int, every: int) -> int:

@@ -42,7 +42,7 @@ class Run:
     def __init__(self, path: str | Path, *, config: Any = None, resume: bool = False):
         self.path = Path(path)
         self.config = _plain(config)
-        self.config_hash = hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
+        self.config_hash = hash_config(self.config)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             present = [p for p in self.path.iterdir() if not p.name.startswith(TEMPORARY_PREFIX)]
@@ -60,6 +60,14 @@ class Run:
     def save_result(self, numbers: Sequence[Number]) -> None:
         """Writes `result.json`. Only reproducible values belong there: no times, no hosts."""
         self._write_json("result.json", {"numbers": [dataclasses.asdict(n) for n in numbers]})
+
+    def remove_if_unused(self) -> None:
+        """Removes the directory if it holds nothing but its configuration, as after a wrong option."""
+        names = {path.name for path in self.path.iterdir()}
+        if names <= {"config.json", "environment.json"}:
+            for name in names:
+                (self.path / name).unlink()
+            self.path.rmdir()
 
     def _check_resumable(self, resume: bool) -> None:
         if not resume:
@@ -89,6 +97,23 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({os.fspath(self.path)!r})"
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """The configuration of the run in the directory `path`.
+
+    Raises:
+        RunError: if there is no run there.
+    """
+    file = Path(path) / "config.json"
+    if not file.exists():
+        raise RunError(f"{path} holds no run (it has no config.json)")
+    return _read_json(file)
+
+
+def hash_config(config: Any) -> str:
+    """Identifies a configuration in the checkpoints that are written under it."""
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:

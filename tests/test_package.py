@@ -1,0 +1,25 @@
+import subprocess
+import sys
+
+import backthrough
+
+
+def test_the_public_face_is_lazy():
+    assert set(backthrough.__all__) == {"core", "datasets", "latent", "recipes", "report", "train"}
+    code = (
+        "import sys, backthrough as bt; bt.core.log_mean_exp; assert 'backthrough.latent' not in sys.modules"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_every_recipe_keeps_its_contract():
+    import dataclasses
+
+    for recipe in backthrough.recipes.RECIPES.values():
+        module = recipe.load()
+        assert module.SCALES.keys() == {"quick", "full"}
+        for config in [*module.SCALES.values(), module.DEMO]:
+            assert config is None or isinstance(config, module.Config)
+        assert module.Config.__dataclass_params__.frozen
+        assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(module.Config))
+        assert module.__doc__

@@ -3,7 +3,7 @@
     python benchmarks/vae_quick.py
 
 The classifier that judges the samples is a support vector machine trained on the same real training digits;
-the share of real test digits that it is as sure of is the peer. The last line is a JSON object for the results
+the share of real test digits that it is as sure of is the peer. The last line is JSON for the results
 table.
 """
 

@@ -17,7 +17,7 @@ TINY = ("--ladder-stages=1", "--hidden-size=8", "--latent-size=2", "--batch-size
 @pytest.fixture
 def pictures(tmp_path):
     path = tmp_path / "pictures.npz"
-    images = np.random.default_rng(0).random((72, 6, 5)).astype(np.float32)
+    images = np.random.default_rng(0).random((48, 6, 5)).astype(np.float32)
     np.savez(path, images=images)
     return path
 
@@ -67,7 +67,7 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
     assert run("--data", pictures, "--run-dir", folder, *TINY) == 0
     assert "test IWAE-5000" in capsys.readouterr().out
     numbers = json.loads((folder / "result.json").read_text())["numbers"]
-    assert [number["n"] for number in numbers] == [12, 12, 2]
+    assert [number["n"] for number in numbers] == [8, 8, 2]
     assert all(np.isfinite(number["value"]) for number in numbers)
     with Image.open(folder / "figures" / "samples.png") as picture:
         assert picture.size == (12 * 7 + 2, 5 * 8 + 2)
@@ -81,7 +81,7 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
     refuses(
         capsys,
         2,
-        "learning_rate was 0.004 and is now 0.1",
+        "learning_rate was 0.003 and is now 0.1",
         *("--data", pictures, "--run-dir", folder, "--resume", *TINY, "--learning-rate=0.1"),
     )
     assert main(["report", str(folder), str(folder), "--out", str(tmp_path / "two.html")]) == 0
@@ -92,9 +92,9 @@ def test_wrong_use(tmp_path, pictures, capsys):
     folder = tmp_path / "run"
     own = ("--run-dir", folder, "--data", pictures)
     refuses(capsys, 2, "Unrecognized options: --latnt-size", *own, "--latnt-size", 3)
-    refuses(capsys, 2, "batch_size 100 is larger than the data (60 rows)", *own)
-    refuses(capsys, 2, "ladder_stages must be at least 1, got -2", *own, "--ladder-stages=-2")
-    refuses(capsys, 2, "learning_rate must be finite and greater than zero", *own, "--learning-rate=-1")
+    refuses(capsys, 2, "batch_size 50 is larger than the data (40 rows)", *own)
+    refuses(capsys, 2, "ladder_stages must be at least 1, got -2", *own, *TINY, "--ladder-stages=-2")
+    refuses(capsys, 2, "learning_rate must be finite and greater than", *own, *TINY, "--learning-rate=-1")
     refuses(capsys, 2, "unknown data set 'mnist-smal'; did you mean 'mnist-small'?", "--data=mnist-smal")
     refuses(capsys, 2, "co2 holds no training and test pictures", "--data=co2")
     refuses(capsys, 2, "there is no file or folder 'no/such.npz'", "--data=no/such.npz")

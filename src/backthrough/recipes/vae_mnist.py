@@ -40,11 +40,11 @@ class Config:
     """Latent dimensions."""
     hidden_size: int = 200
     """Width of the two hidden layers of encoder and decoder."""
-    batch_size: int = 100
+    batch_size: int = 50
     """Images in a batch."""
     ladder_stages: int = 4
     """Stages i = 0, 1, ... of 3^i passes over the data at learning rate learning_rate * 10^(-i/7)."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 3e-3
     """Learning rate of the first stage."""
     n_followed: int = 500
     """Test images on which the bound is followed during training."""

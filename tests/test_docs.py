@@ -1,0 +1,19 @@
+"""The examples of the pages run as they stand."""
+
+import re
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("page", "number"), [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
+)
+def test_example(page, number, request, tmp_path, monkeypatch):
+    blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(blocks[number], page, "exec"), names)
+    if "bounds" in names:
+        assert names["bounds"].shape == (100,)
+    if "fitted" in names:
+        assert names["fitted"].metrics[-1]["error/test"] < 0.1

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, log_mean_exp
@@ -21,7 +22,7 @@ def log_weight(model: LatentModel, posterior: Posterior, x: Data, *, key: PRNGKe
 def elbo(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array, "batch *data"],
+    x: Float[Array | np.ndarray, "batch *data"],
     *,
     key: PRNGKey,
     n_samples: int = 1,
@@ -49,7 +50,7 @@ def elbo(
 def iwae(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array, "batch *data"],
+    x: Float[Array | np.ndarray, "batch *data"],
     *,
     key: PRNGKey,
     n_samples: int,
@@ -79,7 +80,7 @@ def iwae(
 def _over_samples(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array, "batch *data"],
+    x: Float[Array | np.ndarray, "batch *data"],
     key: PRNGKey,
     n_samples: int,
     average: Callable[[Array], Scalar],

@@ -101,4 +101,4 @@ def _over_samples(
             return average(jax.vmap(draw)(keys))
         return average(jax.lax.map(draw, keys, batch_size=SAMPLES_AT_ONCE))
 
-    return jax.vmap(one)(x, jax.random.split(key, x.shape[0]))
+    return jax.vmap(one)(jnp.asarray(x), jax.random.split(key, x.shape[0]))

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import os
 import sys
 from types import ModuleType
 from typing import NamedTuple
@@ -57,11 +58,14 @@ def _run_command(module: ModuleType, arguments: list[str]) -> int:
     except BackthroughError as error:
         print(f"backthrough: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"backthrough: {error.filename or 'file'}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("backthrough: stopped", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        sys.stderr.close()
         return 1
 
 

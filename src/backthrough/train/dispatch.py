@@ -149,7 +149,7 @@ class Program:
     def _measure(self, count: int, seconds: float) -> None:
         self._dispatched += 1
         if self._dispatched > 1:  # the first one compiles
-            self.steps_per_second = count / seconds
+            self.steps_per_second = count / max(seconds, 1e-9)
 
     def _is_finite(self, arrays: PyTree) -> bool:
         leaves = jax.tree_util.tree_leaves(arrays)

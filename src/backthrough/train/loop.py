@@ -146,14 +146,10 @@ def fit(
             shown = {name: value for name, value in latest.items() if name != "step"}
             bar.update(done, program.steps_per_second, shown)
             if run is not None:
-                run.metrics.append([] if trouble else new_rows)
-                finished = trouble is not None or stop.requested or done == n_steps
-                if finished or _is_due(checkpoint_every, done, last_save):
-                    records = {"metrics_bytes": run.metrics.length(), "window": window.sums}
-                    save_checkpoint(
-                        run.checkpoints, done, arrays, config_hash=run.config_hash, records=records
-                    )
-                    last_save = time.monotonic()
+                ending = trouble is not None or stop.requested or done == n_steps
+                save = ending or _is_due(checkpoint_every, done, last_save)
+                _write(run, [] if trouble else new_rows, (done, arrays, window) if save else None)
+                last_save = time.monotonic() if save else last_save
             if trouble is not None:
                 raise _divergence(trouble, run, done, program.combine(arrays))
             if stop.requested and done < n_steps:
@@ -185,6 +181,21 @@ def restore(path: str | Path, state: PyTree) -> PyTree:
 def _next(done: int, every: int) -> int:
     """The next multiple of `every` after `done`."""
     return (done // every + 1) * every
+
+
+def _write(run: Run, rows: list[dict[str, Any]], snapshot: tuple[int, PyTree, WindowMean] | None) -> None:
+    """Appends rows of metrics and, with a snapshot, saves a checkpoint."""
+    try:
+        run.metrics.append(rows)
+        if snapshot is not None:
+            done, arrays, window = snapshot
+            records = {"metrics_bytes": run.metrics.length(), "window": window.sums}
+            save_checkpoint(run.checkpoints, done, arrays, config_hash=run.config_hash, records=records)
+    except OSError as error:
+        raise RunError(
+            f"cannot write in {run.path}: {error.strerror}. The checkpoints saved before are whole; mend "
+            "the cause and resume."
+        ) from error
 
 
 def _is_due(every: int | None, done: int, last_save: float) -> bool:

@@ -41,12 +41,18 @@ class MetricsFile:
             os.truncate(self.path, length)
 
     def append(self, rows: list[dict[str, Any]]) -> None:
-        """Appends rows, flushed to the operating system."""
+        """Appends rows, flushed to the operating system; if that fails, none of them stays."""
         if not rows:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab") as file:
-            file.write("".join(json.dumps(row) + "\n" for row in rows).encode())
+        with open(self.path, "ab", buffering=0) as file:
+            length = file.tell()
+            content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+            try:
+                while content:
+                    content = content[file.write(content) :]
+            except OSError:
+                file.truncate(length)
+                raise
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

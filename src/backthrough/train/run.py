@@ -14,6 +14,7 @@ from backthrough.core import ArgumentError, RunError
 from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
 from backthrough.train.environment import describe_environment
 from backthrough.train.figures import Figures
+from backthrough.train.lock import LOCK_NAME, DirectoryLock
 from backthrough.train.metrics import MetricsFile
 from backthrough.train.result import Number
 
@@ -36,7 +37,7 @@ class Run:
     Raises:
         ArgumentError: if the directory is not empty and `resume` is false, if it holds something else than a
             run, or if the configuration differs (naming the field).
-        RunError: if the directory cannot be written or its files are damaged.
+        RunError: if the directory cannot be written, is in use by another process, or has damaged files.
     """
 
     def __init__(self, path: str | Path, *, config: Any = None, resume: bool = False):
@@ -45,13 +46,14 @@ class Run:
         self.config_hash = hash_config(self.config)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            present = [p for p in self.path.iterdir() if not p.name.startswith(TEMPORARY_PREFIX)]
-            if present:
-                self._check_resumable(resume)
+            started = self._holds_a_run(resume)
+            self._lock = DirectoryLock(self.path)
+            if started:
+                self._check_same_config()
             else:
                 self._write_json("config.json", self.config)
             self._note_environment()
-        except (PermissionError, NotADirectoryError, FileExistsError) as error:
+        except OSError as error:
             raise RunError(f"cannot write a run in {self.path}: {error.strerror}") from error
         self.metrics = MetricsFile(self.path / "metrics.jsonl")
         self.checkpoints = self.path / "checkpoints"
@@ -64,21 +66,27 @@ class Run:
     def remove_if_unused(self) -> None:
         """Removes the directory if it holds nothing but its configuration, as after a wrong option."""
         names = {path.name for path in self.path.iterdir()}
-        if names <= {"config.json", "environment.json"}:
+        if names <= {"config.json", "environment.json", LOCK_NAME}:
             for name in names:
                 (self.path / name).unlink()
             self.path.rmdir()
 
-    def _check_resumable(self, resume: bool) -> None:
+    def _holds_a_run(self, resume: bool) -> bool:
+        """Whether there is a run to resume; refuses what must not be touched."""
+        names = {path.name for path in self.path.iterdir()} - {LOCK_NAME}
+        if all(name.startswith(TEMPORARY_PREFIX) for name in names):
+            return False
         if not resume:
             raise ArgumentError(
                 f"run directory {self.path} is not empty: resume it (--resume, or resume=True) "
                 "or choose another"
             )
-        file = self.path / "config.json"
-        if not file.exists():
+        if "config.json" not in names:
             raise ArgumentError(f"{self.path} is not empty and holds no run (it has no config.json)")
-        saved = _read_json(file)
+        return True
+
+    def _check_same_config(self) -> None:
+        saved = _read_json(self.path / "config.json")
         for name in dict.fromkeys([*saved, *self.config]):
             before, now = saved.get(name), self.config.get(name)
             if before != now:

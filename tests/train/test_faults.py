@@ -9,11 +9,11 @@ import time
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from train.problem import evaluate, open_run, plain, train
 
 from backthrough.core import RunError
 from backthrough.train import load_newest, save_checkpoint
 from backthrough.train.metrics import MetricsFile
+from train.problem import evaluate, open_run, plain, train
 
 OPTIONS = {"evaluate_every": 7, "log_every": 3, "checkpoint_every": 10}
 

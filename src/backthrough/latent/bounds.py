@@ -58,8 +58,8 @@ def iwae(
     """The log of the mean weight of each example: its mean is L_k <= L_(k+1) <= log p(x).
 
     Burda et al. 2015, eq. 8. With many samples this is an estimate of log p(x), biased down by about
-    var(w / p(x)) / (2 k). Its gradient is that of eq. 14. Memory grows with `n_samples` only when a gradient is
-    taken.
+    var(w / p(x)) / (2 k). Its gradient is that of eq. 14. Memory grows with `n_samples` only when a
+    gradient is taken.
 
     Args:
         model: p(x, z) for one example.

@@ -22,13 +22,11 @@ class DirectoryLock:
         RunError: if another process holds it, naming that process.
     """
 
-    _own: "weakref.WeakValueDictionary[Path, _Held]" = weakref.WeakValueDictionary()
-
     def __init__(self, folder: Path):
         path = folder.resolve() / LOCK_NAME
-        held = self._own.get(path)
+        held = _HELD.get(path)
         if held is None:
-            held = self._own[path] = _Held(path)
+            held = _HELD[path] = _Held(path)
         self._held = held
 
 
@@ -52,3 +50,6 @@ class _Held:
     def __del__(self) -> None:
         if hasattr(self, "_file"):
             self._file.close()
+
+
+_HELD: weakref.WeakValueDictionary[Path, _Held] = weakref.WeakValueDictionary()

@@ -65,7 +65,10 @@ def test_named_delimiter_and_quoted_one(tmp_path):
         ("a\ty\n1\t\n", r"mine\.csv line 2, column 'y' is blank"),
         ("a,b,y\n1,2,3\n4,red,6\n", r"mine\.csv line 3, column 'b' is not a number: 'red'"),
         ("a,b,y\n1,1_000,3\n", r"line 2, column 'b' is not a number: '1_000'"),
-        ("a;y\n1,5;2\n", r"line 2, column 'a' is not a number: '1,5'; write the decimal comma as a point"),
+        (
+            "a;y\n1,5;2\n",
+            r"line 2, column 'a' is not a number: '1,5'; numbers are written with a decimal point",
+        ),
         ("a,b,y\n1,nan,3\n", r"mine\.csv line 2, column 'b' is not finite: 'nan'"),
         ("a,b,y\n1,2,-inf\n", r"mine\.csv line 2, column 'y' is not finite: '-inf'"),
         ("a,b,y\n1,1e999,2\n", r"mine\.csv line 2, column 'b' is not finite: '1e999'"),

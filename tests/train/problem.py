@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backthrough.train import Batches, Run, fit
+from backthrough.train import Batches, Run, fit, mean_over_shards
 
 N_DATA, N_FEATURES, BATCH = 50, 4, 8
 
@@ -67,3 +67,17 @@ def plain(state):
         return np.asarray(leaf).tobytes()
 
     return jax.tree_util.tree_map(bits, state)
+
+
+def sharded_step(state, batch, *, key):
+    """`step` for any number of shards; its noise differs between them."""
+
+    def loss(weight):
+        noise = 0.1 * jax.random.normal(key, batch["y"].shape)
+        return jnp.mean((batch["x"] @ weight - batch["y"] + noise) ** 2)
+
+    value, gradient = jax.value_and_grad(loss)(state["weight"])
+    gradient = mean_over_shards(gradient)
+    return {**state, "weight": state["weight"] - 0.02 * gradient, "count": state["count"] + 1}, {
+        "loss": value
+    }

@@ -7,7 +7,7 @@ import pytest
 
 from backthrough.core import CheckpointError, DamagedCheckpointError
 from backthrough.train import load_checkpoint, load_newest, save_checkpoint
-from backthrough.train.checkpoints import FORMAT_VERSION
+from backthrough.train.checkpoints import FORMAT_VERSION, _manifest_digest
 from train.problem import plain
 
 STATE = {
@@ -116,7 +116,9 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
 
 def test_another_format_is_refused_with_its_version(tmp_path):
     manifest = save(tmp_path, 1).with_suffix(".json")
-    values = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps({**values, "format": FORMAT_VERSION + 1}))
-    with pytest.raises(CheckpointError, match=f"has format {FORMAT_VERSION + 1}; .* reads format"):
-        newest(tmp_path)
+    for version in (FORMAT_VERSION - 1, FORMAT_VERSION + 1):
+        values = {**json.loads(manifest.read_text()), "format": version}
+        values["manifest_sha256"] = _manifest_digest(values)
+        manifest.write_text(json.dumps(values))
+        with pytest.raises(CheckpointError, match=f"has format {version}; .* reads format"):
+            newest(tmp_path)

@@ -37,9 +37,10 @@ def test_equals_a_bare_loop():
 def test_rows_are_means_over_the_steps_they_cover():
     each = [row["loss"] for row in train(60, log_every=1).metrics]
     rows = train(60, log_every=7).metrics
-    assert [row["step"] for row in rows] == [7 * i for i in range(1, 9)]
+    assert [row["step"] for row in rows] == [*(7 * i for i in range(1, 9)), 60]
     for i, row in enumerate(rows):
-        assert row["loss"] == sum(each[7 * i : 7 * i + 7]) / 7
+        covered = each[7 * i : 7 * i + 7]
+        assert row["loss"] == sum(covered) / len(covered)
 
 
 def test_bits_do_not_depend_on_the_length_of_a_dispatch():
@@ -68,8 +69,9 @@ def test_the_step_is_compiled_once():
 
 def test_evaluation_at_its_steps_and_at_the_end():
     fitted = train(25, evaluate=evaluate, evaluate_every=10, log_every=100)
-    assert [row["step"] for row in fitted.metrics] == [10, 20, 25]
-    assert [row["step"] for row in train(25, evaluate=evaluate, log_every=100).metrics] == [25]
+    assert [row["step"] for row in fitted.metrics if "valid" in row] == [10, 20, 25]
+    fitted = train(25, evaluate=evaluate, log_every=100)
+    assert [row["step"] for row in fitted.metrics if "valid" in row] == [25]
 
 
 def test_a_stream_trains_as_batches_do():
@@ -159,7 +161,7 @@ def test_a_leaf_that_starts_infinite_is_allowed():
 
 
 def test_an_evaluation_that_is_not_finite_stops_the_run():
-    with pytest.raises(DivergenceError, match="valid became nan at step 10"):
+    with pytest.raises(DivergenceError, match="valid became nan at evaluation after step 10"):
         train(20, evaluate=lambda state, *, key: {"valid": float("nan")}, evaluate_every=10)
 
 
@@ -197,7 +199,7 @@ def test_a_finished_run_resumes_to_its_end_at_once(tmp_path):
 def test_lost_metrics_are_noticed(tmp_path):
     train(run=open_run(tmp_path), log_every=1)
     (tmp_path / "metrics.jsonl").write_text("")
-    with pytest.raises(RunError, match="rows are lost"):
+    with pytest.raises(RunError, match="has lost or changed rows"):
         train(run=open_run(tmp_path, resume=True), log_every=1)
 
 

@@ -42,7 +42,7 @@ def test_resuming_with_another_configuration_names_the_field(tmp_path):
     Run(tmp_path, config=Config())
     with pytest.raises(ArgumentError, match=r"rate was 0.1 and is now 0.2"):
         Run(tmp_path, config=Config(rate=0.2), resume=True)
-    with pytest.raises(ArgumentError, match=r"sizes was \[2, 3\] and is now None"):
+    with pytest.raises(ArgumentError, match=r"sizes was \[2, 3\] and is now 'absent'"):
         Run(tmp_path, config={"rate": 0.1}, resume=True)
 
 

@@ -1,6 +1,8 @@
 """`backthrough demo`: every recipe that has a demo panel, then one page."""
 
 import dataclasses
+import shlex
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,7 @@ import tyro
 
 from backthrough.cli.numbers import print_numbers
 from backthrough.cli.paths import fresh_directory
+from backthrough.core import ArgumentError, Interrupted
 from backthrough.recipes import RECIPES
 from backthrough.report import write_page
 from backthrough.train import Run, use_compile_cache
@@ -29,6 +32,8 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(
         Options, args=arguments, prog="backthrough demo", config=(tyro.conf.FlagCreatePairsOff,)
     )
+    if options.resume and options.run_dir is None:
+        raise ArgumentError("--resume needs --run-dir DIR, the demo to go on with")
     folder = options.run_dir or fresh_directory("demo")
     use_compile_cache()
     started = time.monotonic()
@@ -40,7 +45,12 @@ def main(arguments: list[str]) -> int:
         print(f"{recipe.name}: {recipe.summary}", flush=True)
         config = {"recipe": recipe.name, **dataclasses.asdict(module.DEMO)}
         run = Run(folder / recipe.name, config=config, resume=options.resume)
-        module.run(module.DEMO, run)
+        try:
+            module.run(module.DEMO, run)
+        except (Interrupted, KeyboardInterrupt) as error:
+            resume = shlex.join(["backthrough", "demo", "--run-dir", str(folder), "--resume"])
+            print(f"backthrough: {str(error) or 'stopped'}. Go on with:\n  {resume}", file=sys.stderr)
+            return 1
         paths.append(run.path)
         print_numbers(run.path)
     page = write_page(paths, folder / "index.html", title="backthrough demo")

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from types import ModuleType
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run_command(module: ModuleType, arguments: list[str]) -> int:
     from backthrough.core import ArgumentError, BackthroughError
 
+    warnings.showwarning = _print_warning
     try:
         return module.main(arguments)
     except ArgumentError as error:
@@ -67,6 +69,11 @@ def _run_command(module: ModuleType, arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("backthrough: stopped", file=sys.stderr)
         return 1
+
+
+def _print_warning(message: Warning | str, *details: object, **more: object) -> None:
+    """One plain line, without the place in the code."""
+    print(f"backthrough: warning: {message}", file=sys.stderr)
 
 
 def _help() -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import tyro
 
+from backthrough.core import ArgumentError
 from backthrough.report import write_page
 
 
@@ -21,5 +22,7 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Writes the page and prints where it is."""
     options = tyro.cli(Options, args=arguments, prog="backthrough report")
+    if not options.runs:
+        raise ArgumentError("report needs at least one run directory: backthrough report RUN...")
     print(write_page(options.runs, options.out or options.runs[0] / "report.html"))
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 import tyro
 
 from backthrough.cli.paths import fresh_directory
-from backthrough.core import BackthroughError, check_choice
+from backthrough.core import ArgumentError, BackthroughError, check_choice, write_atomically
 from backthrough.report import Row, read_rows, results_page, write_row
 from backthrough.train import describe_machine
 
@@ -39,6 +39,10 @@ def main(arguments: list[str]) -> int:
     options = tyro.cli(
         Options, args=arguments, prog="backthrough reproduce", config=(tyro.conf.FlagCreatePairsOff,)
     )
+    if not options.results.is_dir() or not options.page.parent.is_dir():
+        raise ArgumentError(
+            f"there is no folder {options.results} or {options.page.parent} here; run this in a checkout"
+        )
     rows = read_rows(options.results)
     if not options.table_only:
         chosen = _choose(rows, options.only)
@@ -48,7 +52,7 @@ def main(arguments: list[str]) -> int:
             for row in _measure(command, together):
                 write_row(options.results, row)
                 print(f"  {row.id}: {row.ours} ({row.status})", flush=True)
-    options.page.write_text(results_page(read_rows(options.results)))
+    write_atomically(options.page, results_page(read_rows(options.results)).encode())
     print(options.page)
     return 0
 
@@ -90,6 +94,9 @@ def _run_script(command: str) -> dict[str, Any]:
 def _run_recipe(command: str, recipe: str, rows: Sequence[Row]) -> dict[str, Any]:
     """Runs a recipe once for each seed; the figure is the mean over seeds."""
     values: dict[str, list[float]] = {row.id: [] for row in rows}
+    seeds = {tuple(row.seeds) for row in rows}
+    if len(seeds) > 1 or () in seeds:
+        raise BackthroughError(f"rows measured by {command!r} need the same seeds, at least one")
     for seed in rows[0].seeds:
         folder = fresh_directory(f"reproduce-{recipe}-seed{seed}")
         _call([*shlex.split(command), "--seed", str(seed), "--run-dir", str(folder)])

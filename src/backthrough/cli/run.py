@@ -1,6 +1,7 @@
 """`backthrough run RECIPE`: one experiment into a run directory."""
 
 import dataclasses
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import tyro
 
 from backthrough.cli.numbers import print_numbers
 from backthrough.cli.paths import fresh_directory
-from backthrough.core import ArgumentError, DataError, Interrupted
+from backthrough.core import ArgumentError, Interrupted
 from backthrough.recipes import RECIPES, find_recipe
 from backthrough.report import write_page
 from backthrough.train import Run, use_compile_cache
@@ -31,13 +32,13 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     try:
         module.run(call.config, run)
-    except (ArgumentError, DataError):
-        run.remove_if_unused()
-        raise
     except (Interrupted, KeyboardInterrupt) as error:
-        resume = " ".join(["backthrough run", *_resume_arguments(arguments, path)])
+        resume = shlex.join(["backthrough", "run", *_resume_arguments(arguments, path)])
         print(f"backthrough: {str(error) or 'stopped'}. Go on with:\n  {resume}", file=sys.stderr)
         return 1
+    except BaseException:
+        run.remove_if_unused()
+        raise
     page = write_page([run.path], run.path / "report.html")
     print_numbers(run.path)
     print(f"done in {time.monotonic() - started:.0f} s: {page}")
@@ -98,6 +99,6 @@ def _field(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any
 
 
 def _resume_arguments(arguments: list[str], path: Path) -> list[str]:
-    if "--run-dir" not in " ".join(arguments):
+    if not any(word.replace("_", "-").startswith("--run-dir") for word in arguments):
         arguments = [*arguments, "--run-dir", str(path)]
     return arguments if "--resume" in arguments else [*arguments, "--resume"]

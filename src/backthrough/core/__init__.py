@@ -3,6 +3,7 @@
 from backthrough.core.checks import (
     check_choice,
     check_integer,
+    check_key,
     check_positive,
     check_unit_interval,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Scalar",
     "check_choice",
     "check_integer",
+    "check_key",
     "check_positive",
     "check_unit_interval",
     "log1mexp",

@@ -4,6 +4,8 @@ import difflib
 import operator
 from collections.abc import Iterable
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from backthrough.core.errors import ArgumentError, DataError
@@ -33,6 +35,14 @@ def check_positive(name: str, value: object) -> float:
     return number
 
 
+def check_key(key: object) -> None:
+    """Raises `ArgumentError` unless `key` is one typed random key."""
+    if not (
+        isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
+    ):
+        raise ArgumentError(f"key must be one typed key made by jax.random.key(seed), got {key!r}")
+
+
 def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
     """Returns `value` if it is one of `allowed`, or raises `ArgumentError` with the nearest name."""
     allowed = list(allowed)
@@ -54,7 +64,7 @@ def check_unit_interval(name: str, values: np.ndarray) -> np.ndarray:
     bad = ~((values >= 0) & (values <= 1))
     if bad.any():
         index = tuple(int(i) for i in np.argwhere(bad)[0])
-        hint = " (divide 8-bit grey levels by 255)" if values.dtype == np.uint8 else ""
+        hint = " (divide 8-bit grey levels by 255)" if 1 < values[index] <= 255 else ""
         raise DataError(
             f"{name} must lie in [0, 1] for a Bernoulli likelihood, but entry {index} is "
             f"{values[index]}{hint}"

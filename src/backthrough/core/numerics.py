@@ -40,9 +40,9 @@ def log_mean_exp(
 def safe_norm(x: Float[Array, "..."], axis: int | None = None) -> Float[Array, "..."]:
     """Euclidean norm over `axis` (all axes when None) whose gradient at zero is zero, not NaN."""
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True))
-    scale = jnp.where(largest > 0, largest, 1.0)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
     squares = jnp.sum(jnp.square(x / scale), axis=axis, keepdims=True)
-    positive = squares > 0
-    root = jnp.sqrt(jnp.where(positive, squares, 1.0))
-    norm = jnp.where(positive, root * scale, 0.0)
+    nonzero = squares != 0  # true for NaN, which must stay NaN
+    root = jnp.sqrt(jnp.where(nonzero, squares, 1.0))
+    norm = jnp.where(nonzero, root * scale, 0.0)
     return jnp.squeeze(norm, axis=axis)

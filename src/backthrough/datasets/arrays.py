@@ -1,5 +1,6 @@
 """Arrays from NumPy's own files, never from pickles."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -73,7 +74,7 @@ def read_npz(file: IO[bytes], path: Path) -> dict[str, Shaped[np.ndarray, "..."]
                     raise DataError(f"{path}: {member!r} inside it is not an array (.npy)")
                 with archive.open(member) as stream:
                     arrays[name] = _read_npy(stream, path, name)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is damaged or cut off: {error}") from error
     if not arrays:
         raise DataError(f"{path} holds no arrays")
@@ -92,7 +93,7 @@ def freeze(
 def _read_npy(stream: Any, path: Path, name: str) -> np.ndarray:  # anything that reads bytes
     try:
         return np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, EOFError, OverflowError, MemoryError) as error:
+    except (ValueError, SyntaxError, EOFError, OverflowError, MemoryError, tokenize.TokenError) as error:
         if "Object arrays" in str(error):
             raise DataError(
                 f"{path}: array {name!r} holds Python objects, which are refused because loading them can "

@@ -63,8 +63,11 @@ def read_images(folder: str | Path, *, size: Sequence[int] | None = None) -> Ima
         images.append(image)
     named = "" not in classes
     labels = np.repeat(np.arange(len(classes)), [len(pictures) for pictures in classes.values()])
+    pixels = np.stack(images)
+    pixels.setflags(write=False)
+    labels.setflags(write=False)
     return ImageFolder(
-        np.stack(images),
+        pixels,
         labels=labels if named else None,
         class_names=tuple(classes) if named else (),
         files=tuple(path.relative_to(folder).as_posix() for path in paths),

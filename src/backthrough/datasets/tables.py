@@ -56,9 +56,12 @@ def read_table(path: str | Path, *, target: str, delimiter: str | None = None) -
         raise DataError(f"{path} has a header line and no rows")
     values = np.array(rows, dtype=np.float64)
     column = names.index(target)
+    x, y = np.delete(values, column, axis=1), values[:, column].copy()
+    for array in (x, y):
+        array.setflags(write=False)
     return Table(
-        np.delete(values, column, axis=1),
-        values[:, column].copy(),
+        x,
+        y,
         feature_names=tuple(name for name in names if name != target),
         target_name=target,
         source=str(path),
@@ -138,7 +141,7 @@ def _number(place: str, cell: str) -> float:
         raise DataError(f"{place} is blank: a missing value must be filled in, or its row removed")
     if not _is_number(cell):
         comma = cell.count(",") == 1 and _is_number(cell.replace(",", "."))
-        hint = "; write the decimal comma as a point" if comma else ""
+        hint = "; numbers are written with a decimal point and without commas" if comma else ""
         raise DataError(f"{place} is not a number: {cell!r}{hint}")
     number = float(cell)
     if not math.isfinite(number):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, Scalar
+from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.latent.gaussian import standard_normal_log_prob
 
 
@@ -29,6 +29,8 @@ class BernoulliModel(eqx.Module):
     def log_likelihood(self, x: Float[Array, "..."], z: Float[Array, "latent"]) -> Scalar:
         """log p(x | z) = sum_i x_i l_i - softplus(l_i), exact for logits of any size. x is 0 or 1."""
         logits = self.decoder(z)
+        if x.size != logits.size:
+            raise ArgumentError(f"the decoder makes {logits.size} logits and the example has shape {x.shape}")
         return jnp.sum(x.reshape(-1) * logits - jax.nn.softplus(logits))
 
     def sample_prior(self, *, key: PRNGKey) -> Float[Array, "latent"]:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, log_mean_exp
+from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key, log_mean_exp
 from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
 
 SAMPLES_AT_ONCE = 50  # keeps at most this many decoder outputs an example in memory
@@ -86,6 +86,7 @@ def _over_samples(
     average: Callable[[Array], Scalar],
 ) -> Float[Array, "batch"]:
     """`average` of the log-weights of each example; only the weights of all draws are kept."""
+    check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=1)
     if x.shape[0] == 0:
         raise ArgumentError("x has no examples")

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, check_integer, check_unit_interval
+from backthrough.core import PRNGKey, check_integer, check_key, check_unit_interval
 from backthrough.latent.protocols import Encoder, LatentModel
 from backthrough.train import ProgressBar
 
@@ -59,6 +59,7 @@ def evaluate_bound(
     Raises:
         DataError: if `x` is empty or an entry is outside [0, 1], naming it.
     """
+    check_key(key)
     check_unit_interval("x", x)
     batch_size = min(check_integer("batch_size", batch_size, minimum=1), len(x))
     keys = jax.random.split(key, len(x))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, Scalar
+from backthrough.core import ArgumentError, PRNGKey, Scalar
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -62,5 +62,10 @@ class GaussianEncoder(eqx.Module):
 
     def __call__(self, x: Float[Array, "..."]) -> FactorisedGaussian:
         """q(z | x)."""
+        if x.size != self.data_mean.size:
+            raise ArgumentError(
+                f"the encoder takes examples of {self.data_mean.size} entries, got one of shape {x.shape}; "
+                "batches have a leading axis of examples"
+            )
         mean, log_scale = jnp.split(self.network(x.reshape(-1) - self.data_mean), 2)
         return FactorisedGaussian(mean, log_scale)

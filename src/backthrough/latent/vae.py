@@ -8,7 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, check_integer, log_odds
+from backthrough.core import (
+    ArgumentError,
+    PRNGKey,
+    check_integer,
+    check_key,
+    check_unit_interval,
+    log_odds,
+)
 from backthrough.latent.bernoulli import BernoulliModel
 from backthrough.latent.gaussian import GaussianEncoder
 
@@ -33,9 +40,19 @@ def bernoulli_vae(
 
     Returns:
         `(model, encoder)` for `elbo` and `iwae`.
+
+    Raises:
+        ArgumentError: if a size is below 1, or `data_mean` has not one axis.
+        DataError: if an entry of `data_mean` is outside [0, 1].
     """
     latent_size = check_integer("latent_size", latent_size, minimum=1)
-    mean = jnp.asarray(data_mean, dtype=jnp.result_type(float))
+    for size in hidden_sizes:
+        check_integer("hidden_sizes", size, minimum=1)
+    check_key(key)
+    mean = check_unit_interval("data_mean", np.asarray(data_mean))
+    if mean.ndim != 1:
+        raise ArgumentError(f"data_mean must have one axis, got shape {mean.shape}")
+    mean = jnp.asarray(mean, dtype=jnp.result_type(float))
     encoder_key, decoder_key = jax.random.split(key)
     encoder = _tanh_network([mean.size, *hidden_sizes, 2 * latent_size], key=encoder_key)
     decoder = _tanh_network([latent_size, *reversed(hidden_sizes), mean.size], key=decoder_key)

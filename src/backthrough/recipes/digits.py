@@ -8,9 +8,17 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from backthrough.core import ArgumentError, DataError, check_unit_interval
-from backthrough.datasets import BinaryImages, Images, load, read_arrays, read_images
+from backthrough.core import ArgumentError, DataError, check_choice, check_unit_interval
+from backthrough.datasets import (
+    BinaryImages,
+    Images,
+    dataset_names,
+    load,
+    read_arrays,
+    read_images,
+)
 
+IMAGE_SETS = ("mnist-small", "mnist", "binarized-mnist", "fashion-mnist-partial")
 TEST_PART = 6  # of a user's own pictures one in six is kept for testing
 
 
@@ -43,8 +51,10 @@ def load_digits(source: str, *, seed: int) -> Digits:
     path = Path(source)
     if path.exists():
         return _split(_own_pictures(path), source, seed)
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix or "/" in source:
         raise ArgumentError(f"there is no file or folder {source!r}")
+    if source not in dataset_names():
+        check_choice("image data set, file or folder", source, IMAGE_SETS)
     data = load(source)
     if isinstance(data, BinaryImages):
         side = math.isqrt(data.train.shape[1])
@@ -52,8 +62,8 @@ def load_digits(source: str, *, seed: int) -> Digits:
         return Digits(train, data.test.astype(np.float32), (side, side))
     if not isinstance(data, Images):
         raise ArgumentError(
-            f"{source} holds no training and test pictures; use mnist-small, mnist, binarized-mnist or "
-            "fashion-mnist-partial, or a folder or array file of your own"
+            f"{source} holds no training and test pictures; use {', '.join(IMAGE_SETS)}, or a folder or "
+            "array file of your own"
         )
     _, height, width = data.train_images.shape
     return Digits(_rows(data.train_images), _rows(data.test_images), (height, width))
@@ -77,6 +87,8 @@ def _own_pictures(path: Path) -> np.ndarray:
         if len(arrays) != 1:
             raise DataError(f"{path} needs exactly one array of pictures, it has {', '.join(arrays)}")
         images = arrays[next(iter(arrays))]
+    if images.dtype.kind not in "biuf":
+        raise DataError(f"{path}: pictures must be real numbers, got {images.dtype}")
     if images.ndim != 3:
         raise DataError(
             f"{path}: grey pictures (image, height, width) are needed, got an array of shape {images.shape}"
@@ -94,5 +106,8 @@ def _split(images: np.ndarray, source: str, seed: int) -> Digits:
 
 
 def _rows(images: np.ndarray) -> Float[np.ndarray, "image pixel"]:
+    """Rows in float32; 8-bit grey levels are divided by 255 unless they are all 0 or 1."""
     rows = images.reshape(len(images), -1)
-    return rows / np.float32(255) if rows.dtype == np.uint8 else rows.astype(np.float32)
+    if rows.dtype == np.uint8 and rows.size and rows.max() > 1:
+        return rows / np.float32(255)
+    return rows.astype(np.float32)

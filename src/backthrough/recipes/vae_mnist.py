@@ -21,7 +21,7 @@ from backthrough.latent import (
     iwae,
 )
 from backthrough.recipes.digits import Digits, binarise, load_digits
-from backthrough.train import Batches, Run, fit, mean_number, read_config, restore
+from backthrough.train import Batches, Run, fit, mean_number, mean_over_shards, read_config, restore
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,14 @@ class State(NamedTuple):
 
 def run(config: Config, run: Run) -> None:
     """Trains, then measures bounds on the test images and draws samples, reconstructions and traversals."""
+    for name in ("n_samples", "n_followed", "n_deep", "hidden_size", "latent_size", "batch_size"):
+        check_integer(name, getattr(config, name), minimum=1)
+    check_integer("seed", config.seed, minimum=0)
     digits = load_digits(config.data, seed=config.seed)
     rule = "threshold" if config.binarisation == "threshold" else "static"
     test = binarise(digits.test, rule, seed=TEST_SEED)
     test = test[np.random.default_rng(TEST_SEED).permutation(len(test))]  # files may be sorted by class
-    fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed + 1), 3)
+    _, fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed), 4)
     model, encoder = train(config, run, digits, test, key=fit_key)
     measure(config, run, model, encoder, test, key=test_key)
     draw(run, model, encoder, test, digits.shape, key=draw_key)
@@ -120,7 +123,7 @@ def start(config: Config, digits: Digits) -> tuple[State, optax.GradientTransfor
         digits.train.mean(0),
         latent_size=config.latent_size,
         hidden_sizes=(config.hidden_size, config.hidden_size),
-        key=jax.random.key(config.seed),
+        key=jax.random.split(jax.random.key(config.seed), 4)[0],
     )
     memory = optimiser.init(eqx.filter((model, encoder), eqx.is_inexact_array))
     return State(model, encoder, memory), optimiser, ends[-1]
@@ -133,7 +136,7 @@ def train(
     dynamic = config.binarisation == "dynamic"
     images = digits.train
     if config.binarisation != "dynamic":
-        images = binarise(images, config.binarisation, seed=config.seed)
+        images = binarise(images, config.binarisation, seed=config.seed + 1)
     batches = Batches(images, config.batch_size, seed=config.seed)
     state, optimiser, n_steps = start(config, digits)
     bound = {"elbo": elbo, "iwae": iwae}[config.objective]
@@ -149,7 +152,7 @@ def train(
 
         modules = (state.model, state.encoder)
         value, gradients = eqx.filter_value_and_grad(loss)(modules)
-        updates, memory = optimiser.update(gradients, state.optimiser)
+        updates, memory = optimiser.update(mean_over_shards(gradients), state.optimiser)
         model, encoder = eqx.apply_updates(modules, updates)
         return State(model, encoder, memory), {f"{name}/train": -value}
 
@@ -183,7 +186,7 @@ def measure(
     key: PRNGKey,
 ) -> None:
     """Writes the ELBO and the importance-weighted bounds of the test images."""
-    policy = f"{config.data}, {config.binarisation} binarisation"
+    rule = "cut at one half" if config.binarisation == "threshold" else "binarised once"
     deep = test[: config.n_deep]
     numbers = []
     for name, bound, images, n_samples in (
@@ -192,7 +195,10 @@ def measure(
         ("test IWAE-5000", iwae, deep, 5000),
     ):
         values = evaluate_bound(bound, model, encoder, images, key=key, n_samples=n_samples, label=name)
-        what = f"mean over {len(images):,} test images ({policy}), {n_samples:,} draws an image"
+        what = (
+            f"mean over {len(images):,} test images of {Path(config.data).name}, {rule}; {n_samples:,} "
+            f"draws an image; trained with {config.binarisation} binarisation"
+        )
         numbers.append(mean_number(name, values, "nats", what))
     run.save_result(numbers)
 

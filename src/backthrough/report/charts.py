@@ -45,6 +45,9 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
             x, _ = place(tick, low_y)
             axes.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{tick:,.0f}</text>')
     for index, (xs, ys) in enumerate(thinned.values()):
+        if len(xs) == 1:
+            x, y = place(xs[0], ys[0])
+            lines.append(f'<circle cx="{x}" cy="{y}" r="4" style="fill:var(--series-{index % 6})"/>')
         points = " ".join(f"{x},{y}" for x, y in (place(*pair) for pair in zip(xs, ys, strict=True)))
         lines.append(f'<polyline class="curve" style="stroke:var(--series-{index % 6})" points="{points}"/>')
     data = {

@@ -30,7 +30,7 @@ def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> 
         RunError: if a directory holds no run, or one of its files is damaged.
     """
     sections = [_section(Path(run)) for run in runs]
-    title = title or ", ".join(Path(run).name for run in runs)
+    title = title or ", ".join(dict.fromkeys(Path(run).resolve().name for run in runs))
     assets = files("backthrough.report") / "assets"
     html = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -45,10 +45,13 @@ def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> 
 
 def _section(run: Path) -> str:
     config = read_config(run)
-    environment = _json(run / "environment.json")[-1]
+    environments = _json(run / "environment.json")
+    if not isinstance(environments, list) or not environments:
+        raise RunError(f"{run / 'environment.json'} is damaged: it names no environment")
+    environment = environments[-1]
     return "".join(
         [
-            f"<h2>{escape(str(config.get('recipe', run.name)))}</h2>",
+            f"<h2>{escape(_heading(config, run))}</h2>",
             _numbers(run),
             _figures(run),
             _charts(run),
@@ -71,7 +74,7 @@ def _numbers(run: Path) -> str:
         f"<tr><td>{escape(number['name'])}</td><td class='number'>"
         f"{escape(with_error(number['value'], number['standard_error']))} {escape(number['unit'])}</td>"
         f"<td class='what'>{escape(number['what'])}</td></tr>"
-        for number in _json(file)["numbers"]
+        for number in _result(file)
     )
     return (
         '<div class="scroll"><table><thead><tr><th>Number</th><th>Value ± standard error</th>'
@@ -114,6 +117,19 @@ def _figures(run: Path) -> str:
 def _details(summary: str, value: Any) -> str:
     text = escape(json.dumps(value, indent=1))
     return f"<details><summary>{escape(summary)}</summary><pre>{text}</pre></details>"
+
+
+def _heading(config: dict[str, Any], run: Path) -> str:
+    name = run.resolve().name
+    recipe = str(config.get("recipe", name))
+    return recipe if recipe == name else f"{recipe}: {name}"
+
+
+def _result(file: Path) -> list[dict[str, Any]]:
+    result = _json(file)
+    if not isinstance(result, dict) or "numbers" not in result:
+        raise RunError(f"{file} is damaged: it holds no numbers")
+    return result["numbers"]
 
 
 def _json(file: Path) -> Any:

@@ -9,6 +9,7 @@ from backthrough.train.environment import (
 )
 from backthrough.train.loop import Evaluate, Fitted, Step, fit, restore
 from backthrough.train.metrics import read_metrics
+from backthrough.train.placement import mean_over_shards
 from backthrough.train.progress import ProgressBar
 from backthrough.train.result import Number, mean_number
 from backthrough.train.run import Run, read_config
@@ -30,6 +31,7 @@ __all__ = [
     "load_checkpoint",
     "load_newest",
     "mean_number",
+    "mean_over_shards",
     "read_config",
     "read_metrics",
     "restore",

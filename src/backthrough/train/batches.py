@@ -1,5 +1,6 @@
 """Batches as a pure function of the seed and the step, so that a resumed run sees what it would have seen."""
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,6 +20,10 @@ class BatchSource(Protocol):
     """
 
     data: PyTree
+
+    def identity(self) -> dict[str, Any]:
+        """JSON values that tell whether a resumed run gets the same batches."""
+        ...
 
     def inputs(self, step: int) -> PyTree:
         """Host arrays from which `fetch` makes the batch of this zero-based step."""
@@ -63,8 +68,19 @@ class Batches:
                 f"use at most {self.n_data}"
             )
         self.seed = check_integer("seed", seed, minimum=0)
+        for path, leaf in leaves:
+            _check_numbers(jax.tree_util.keystr(path), leaf)
         self.data = jax.tree_util.tree_map(jnp.asarray, data)
         self._orders: dict[int, np.ndarray] = {}
+
+    def identity(self) -> dict[str, Any]:
+        """Batch size, seed, and a digest of the data."""
+        digest = hashlib.sha256()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.data):
+            array = np.asarray(leaf)
+            digest.update(f"{jax.tree_util.keystr(path)}{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return {"batch_size": self.batch_size, "batch seed": self.seed, "data": digest.hexdigest()}
 
     def inputs(self, step: int) -> np.ndarray:
         """Row numbers of the batch of this step, shape (batch_size,)."""
@@ -102,6 +118,10 @@ class Stream:
     def __init__(self, batch: Callable[[int], PyTree]):
         self._batch = batch
 
+    def identity(self) -> dict[str, Any]:
+        """Nothing: a function cannot be compared."""
+        return {}
+
     def inputs(self, step: int) -> PyTree:
         """The batch of this step, as NumPy arrays."""
         return jax.tree_util.tree_map(np.asarray, self._batch(step))
@@ -109,3 +129,14 @@ class Stream:
     def fetch(self, data: Any, inputs: PyTree) -> PyTree:
         """The batch itself."""
         return inputs
+
+
+def _check_numbers(name: str, leaf: Any) -> None:
+    """Refuses what JAX cannot hold, or would change without a word."""
+    array = np.asarray(leaf)
+    if array.dtype.kind not in "biufV":  # V: bfloat16 and its kin
+        raise DataError(f"data{name} must be numbers, got {array.dtype}")
+    if array.dtype.kind in "iu" and array.size and not jax.config.read("jax_enable_x64"):
+        limits = np.iinfo(np.int32 if array.dtype.kind == "i" else np.uint32)
+        if array.max() > limits.max or array.min() < limits.min:
+            raise DataError(f"data{name} holds integers beyond 32 bits; re-index them or enable x64")

@@ -159,9 +159,11 @@ def _remove_old(folder: Path) -> None:
     """Removes all but the newest checkpoints, and what an interrupted save has left."""
     for old in _manifests(folder)[KEEP_NEWEST:]:
         old.unlink()
-    for path in [*folder.glob("step-*.npz"), *folder.glob(f"{TEMPORARY_PREFIX}*")]:
+    for path in folder.glob("step-*.npz"):
         if not path.with_suffix(".json").exists():
             path.unlink()
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+        path.unlink()
 
 
 def _manifest_digest(manifest: Mapping[str, Any]) -> str:
@@ -173,7 +175,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         version = manifest["format"]
-        whole = version != FORMAT_VERSION or manifest["manifest_sha256"] == _manifest_digest(manifest)
+        whole = manifest["manifest_sha256"] == _manifest_digest(manifest)
     except OSError as error:
         raise DamagedCheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer
+from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_integer
 from backthrough.train.batches import BatchSource
+from backthrough.train.placement import Placement, mean_over_shards
 
 SECONDS_A_DISPATCH = 0.2
 MOST_STEPS_A_DISPATCH = 1000
@@ -18,11 +19,12 @@ MOST_INPUT_BYTES = 64 * 2**20
 
 
 class Trouble(NamedTuple):
-    """What became NaN or infinite, at which zero-based step."""
+    """What became NaN or infinite, at which zero-based step (or after how many, in an evaluation)."""
 
     step: int
     quantity: str
     value: str
+    when: str = "step"
 
 
 class Dispatch(NamedTuple):
@@ -42,6 +44,7 @@ class Program:
 
     Attributes:
         initial: The arrays of the state at the start.
+        placement: Where the shards of a batch lie.
         steps_per_second: Speed of the last dispatch, None before the second.
     """
 
@@ -53,13 +56,16 @@ class Program:
         *,
         key: PRNGKey,
         steps_per_dispatch: int | None,
+        placement: Placement,
     ):
         state = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, state)
         arrays, self._static = eqx.partition(state, eqx.is_array)
         self.initial = jax.tree_util.tree_map(_strong, arrays)
         self.steps_per_second: float | None = None
         self._batches = batches
-        self._key = key
+        self.placement = placement
+        self._data = placement.replicate(batches.data)
+        self._key = placement.replicate(key)
         self._watched = [
             _is_float(leaf) and bool(jnp.isfinite(leaf).all()) for leaf in jax.tree_util.tree_leaves(arrays)
         ]
@@ -72,18 +78,26 @@ class Program:
         else:
             self._capacity = check_integer("steps_per_dispatch", steps_per_dispatch, minimum=1)
 
-        def one_step(arrays: PyTree, data: PyTree, inputs: PyTree, index: Any, key: PRNGKey) -> Any:
-            batch = batches.fetch(data, inputs)
-            result = step(self.combine(arrays), batch, key=jax.random.fold_in(key, index))
+        for leaf in jax.tree_util.tree_leaves(first):
+            placement.check_batch(len(leaf))
+
+        def on_one_shard(arrays: PyTree, data: PyTree, inputs: PyTree, key: PRNGKey) -> Any:
+            result = step(self.combine(arrays), batches.fetch(data, inputs), key=key)
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
                 raise ArgumentError("step must return (state, metrics) with metrics a dict of scalars")
             new_state, metrics = result
-            new_arrays = eqx.filter(new_state, eqx.is_array)
-            return jax.tree_util.tree_map(_strong, new_arrays), dict(metrics)
+            new_arrays, new_static = eqx.partition(new_state, eqx.is_array)
+            _check_unchanged(self._static, new_static)
+            return jax.tree_util.tree_map(_strong, new_arrays), mean_over_shards(_scalars(metrics))
 
-        new, metrics = jax.eval_shape(one_step, self.initial, batches.data, first, 0, key)
+        part = jax.tree_util.tree_map(lambda leaf: leaf[: len(leaf) // placement.shards], first)
+        new, metrics = jax.eval_shape(on_one_shard, self.initial, batches.data, part, key)
         _check_same_structure(self.initial, new)
-        _check_metrics(metrics)
+        if placement.shards > 1:
+            _check_shards_agree(on_one_shard, (self.initial, batches.data, first, key), placement)
+        self.metric_names = list(metrics)
+        self._first = _describe(first)
+        one_step = placement.over_shards(on_one_shard)
 
         def many_steps(
             arrays: PyTree, data: PyTree, inputs: PyTree, start: Any, count: Any, key: PRNGKey
@@ -93,14 +107,14 @@ class Program:
             def body(i: Any, carry: Any) -> Any:
                 arrays, buffers = carry
                 own = jax.tree_util.tree_map(lambda x: x[i], inputs)
-                arrays, values = one_step(arrays, data, own, start + i, key)
+                arrays, values = one_step(arrays, data, own, jax.random.fold_in(key, start + i))
                 return arrays, {name: buffers[name].at[i].set(values[name]) for name in buffers}
 
             if self._capacity == 1:
                 return body(0, (arrays, buffers))
             return jax.lax.fori_loop(0, count, body, (arrays, buffers))
 
-        self._compiled = jax.jit(many_steps)
+        self._compiled = jax.jit(placement.across_devices(many_steps))
         self._all_finite = jax.jit(
             lambda leaves: jnp.array([jnp.isfinite(leaf).all() for leaf in leaves]).all()
         )
@@ -128,16 +142,25 @@ class Program:
         return Dispatch(good, reached, kept, trouble)
 
     def _steps(self, arrays: PyTree, done: int, count: int) -> tuple[PyTree, dict[str, np.ndarray]]:
-        chosen = [self._batches.inputs(done + i) for i in range(count)]
-        inputs = jax.tree_util.tree_map(self._pad, *chosen)
-        new, metrics = self._compiled(arrays, self._batches.data, inputs, done, count, self._key)
+        chosen = [self._inputs(done + i) for i in range(count)]
+        inputs = self.placement.distribute(jax.tree_util.tree_map(self._pad, *chosen))
+        new, metrics = self._compiled(arrays, self._data, inputs, done, count, self._key)
         return new, {name: np.asarray(series)[:count] for name, series in metrics.items()}
+
+    def _inputs(self, step: int) -> PyTree:
+        inputs = self._batches.inputs(step)
+        if _describe(inputs) != self._first:
+            raise DataError(
+                f"the batch of step {step} has the arrays {_describe(inputs)} and that of step 0 had "
+                f"{self._first}; all must be alike"
+            )
+        return inputs
 
     def _pad(self, *leaves: np.ndarray) -> np.ndarray:
         stacked = np.empty((self._capacity, *np.shape(leaves[0])), np.asarray(leaves[0]).dtype)
         stacked[: len(leaves)] = leaves
         stacked[len(leaves) :] = leaves[0]
-        return stacked
+        return self.placement.cut(stacked)
 
     def _next_count(self) -> int:
         if self._fixed:
@@ -189,23 +212,63 @@ def _first_nonfinite(metrics: Mapping[str, np.ndarray]) -> tuple[int, str, float
 
 
 def _check_same_structure(before: PyTree, after: PyTree) -> None:
-    def shapes(tree: PyTree) -> dict[str, str]:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}
-
-    old, new = shapes(before), shapes(after)
+    old, new = _describe(before), _describe(after)
     for path in dict.fromkeys([*old, *new]):
         if old.get(path) != new.get(path):
             raise ArgumentError(
                 f"step must keep the structure of the state, but state{path} was "
                 f"{old.get(path, 'absent')} and becomes {new.get(path, 'absent')}"
             )
+    structures = [jax.tree_util.tree_structure(tree) for tree in (before, after)]
+    if structures[0] != structures[1]:
+        raise ArgumentError("step must return the state in the same containers (tuple, list, dict, ...)")
 
 
-def _check_metrics(metrics: Mapping[str, Any]) -> None:
+def _check_shards_agree(step: Callable[..., Any], arguments: Any, placement: Placement) -> None:
+    """Traces the step on all shards at once, where a state that differs between them shows."""
+    arrays, data, inputs, key = arguments
+    cut = jax.tree_util.tree_map(lambda leaf: placement.cut(np.asarray(leaf)[None])[0], inputs)
+    try:
+        jax.eval_shape(
+            Placement(placement.shards, placement.devices[:1]).over_shards(step), arrays, data, cut, key
+        )
+    except ValueError as error:
+        if "out_axes" not in str(error):
+            raise
+        raise ArgumentError(
+            f"the new state differs between the {placement.shards} shards of the batch: pass the gradients "
+            "(and whatever else depends on the batch or the key) through train.mean_over_shards in the step"
+        ) from None
+
+
+def _check_unchanged(before: PyTree, after: PyTree) -> None:
+    """Refuses a step that changes what is not an array: only arrays are carried along."""
+    old = dict(jax.tree_util.tree_leaves_with_path(before))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(after):
+        plain = isinstance(leaf, (bool, int, float, complex, str))
+        if plain and path in old and old[path] != leaf:
+            raise ArgumentError(
+                f"step changes state{jax.tree_util.keystr(path)} from {old[path]!r} to {leaf!r}, which is "
+                "not an array and would not be carried along; make it one with jnp.asarray"
+            )
+
+
+def _scalars(metrics: Mapping[str, Any]) -> dict[str, jax.Array]:
+    """The metrics as arrays, true and false as 1 and 0."""
     if not metrics:
         raise ArgumentError("step must return at least one metric, such as the loss")
+    if "step" in metrics:
+        raise ArgumentError("a metric cannot be named 'step': rows have their step under that name")
+    scalars = {}
     for name, value in metrics.items():
-        shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-        if shape != () or dtype is None or jnp.issubdtype(dtype, jnp.complexfloating):
-            raise ArgumentError(f"metric {name!r} must be a real scalar, got {dtype}{shape}")
+        dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
+        shape, kind = np.shape(value), dtype.kind
+        if shape != () or kind not in "biufV":
+            raise ArgumentError(f"metric {name!r} must be a real scalar, got {value!r}")
+        scalars[name] = jnp.asarray(value, jnp.result_type(float) if kind == "b" else None)
+    return scalars
+
+
+def _describe(inputs: PyTree) -> dict[str, str]:
+    leaves = jax.tree_util.tree_leaves_with_path(inputs)
+    return {jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}" for path, leaf in leaves}

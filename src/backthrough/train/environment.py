@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import sys
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import platformdirs
 
-LIBRARIES = ("backthrough", "jax", "jaxlib", "equinox", "optax", "numpyro", "numpy")
+LIBRARIES = ("backthrough", "jax", "jaxlib", "equinox", "optax", "numpy")
 
 
 def describe_environment() -> dict[str, Any]:
@@ -37,10 +38,10 @@ def describe_machine() -> str:
 
 def command_line() -> str:
     """The command of this process as a user would type it."""
-    program, *arguments = sys.argv
+    program, *arguments = sys.argv or [""]
     name = os.path.basename(program)
-    prefix = name if name == "backthrough" else f"python {os.path.relpath(program)}"
-    return " ".join([prefix, *(repr(a) if " " in a else a for a in arguments)])
+    words = [name] if name == "backthrough" else ["python", os.path.relpath(program)] if name else ["python"]
+    return shlex.join([*words, *arguments])
 
 
 def use_compile_cache() -> None:

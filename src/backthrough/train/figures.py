@@ -1,8 +1,9 @@
 """The pictures of a run and their captions."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from jaxtyping import Float
@@ -39,23 +40,26 @@ class Figures:
                 top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
                 grey = np.rint(255 * (1 - images[row, column]))
                 canvas[top : top + height, left : left + width] = grey.clip(0, 255)
-        path = self._register(f"{name}.png", caption)
-        write_atomically(path, lambda file: Image.fromarray(canvas).save(file, format="PNG"))
-        return path
+        picture = Image.fromarray(canvas)
+        return self._save(f"{name}.png", lambda file: picture.save(file, format="PNG"), caption)
 
     def save_plot(self, name: str, figure: "Figure", *, caption: str) -> Path:
         """Writes a matplotlib figure as SVG."""
-        path = self._register(f"{name}.svg", caption)
-        write_atomically(path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
-        return path
+        return self._save(
+            f"{name}.svg",
+            lambda file: figure.savefig(file, format="svg", metadata={"Date": None}),
+            caption,
+        )
 
     def captions(self) -> dict[str, str]:
         """File name -> caption."""
         index = self.folder / "figures.json"
         return json.loads(index.read_text()) if index.exists() else {}
 
-    def _register(self, file_name: str, caption: str) -> Path:
+    def _save(self, file_name: str, write: Callable[[BinaryIO], object], caption: str) -> Path:
+        """The picture first, so that every picture in the index exists."""
         self.folder.mkdir(exist_ok=True)
+        write_atomically(self.folder / file_name, write)
         captions = {**self.captions(), file_name: caption}
         write_atomically(self.folder / "figures.json", json.dumps(captions, indent=1).encode())
         return self.folder / file_name

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from backthrough.core import (
     ArgumentError,
@@ -19,13 +19,16 @@ from backthrough.core import (
     RunError,
     Scalar,
     check_integer,
+    check_key,
 )
 from backthrough.train.batches import BatchSource
-from backthrough.train.checkpoints import load_newest, save_checkpoint
+from backthrough.train.checkpoints import load_newest
 from backthrough.train.dispatch import Program, Trouble
-from backthrough.train.metrics import WindowMean, read_metrics
+from backthrough.train.metrics import WindowMean
+from backthrough.train.placement import Placement
 from backthrough.train.progress import ProgressBar
 from backthrough.train.run import Run, hash_config, read_config
+from backthrough.train.run_files import RunFiles
 from backthrough.train.stopping import StopRequest
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
@@ -78,6 +81,8 @@ def fit(
     log_every: int | None = None,
     checkpoint_every: int | None = None,
     steps_per_dispatch: int | None = None,
+    shards: int | None = None,
+    devices: int | None = None,
     label: str = "training",
 ) -> Fitted:
     """Runs `state, metrics = step(state, batch, key=key)` for `n_steps` steps.
@@ -100,6 +105,10 @@ def fit(
         checkpoint_every: Steps between checkpoints; by default every 30 seconds.
         steps_per_dispatch: Fixes the steps of one dispatch. With 1 the step is compiled outside any loop,
             which convolutions on a CPU need to be fast.
+        shards: Parts that each batch is cut into, each with a key of its own; see `mean_over_shards`. The
+            run's by default, or one for each device.
+        devices: Devices that the shards are spread over; the run's by default, or one. The numbers depend on
+            the shards, not on the devices.
         label: Shown beside the progress bar.
 
     Returns:
@@ -116,46 +125,91 @@ def fit(
     log_every = _check_interval("log_every", log_every) or max(1, n_steps // ROWS_BY_DEFAULT)
     evaluate_every = _check_interval("evaluate_every", evaluate_every)
     checkpoint_every = _check_interval("checkpoint_every", checkpoint_every)
-    _check_key(key)
-    step_key, evaluation_key = jax.random.split(key)
-    program = Program(step, state, batches, key=step_key, steps_per_dispatch=steps_per_dispatch)
-    arrays, done, window = program.initial, 0, WindowMean(log_every)
+    check_key(key)
+    _check_callable("step", step)
+    if evaluate is not None:
+        _check_callable("evaluate", evaluate)
+    if not isinstance(batches, BatchSource):
+        raise ArgumentError(f"batches must be Batches or a Stream, got {type(batches).__name__}")
     if run is not None:
-        found = load_newest(run.checkpoints, arrays, config_hash=run.config_hash)
-        if found is not None:
-            arrays, done = found.state, found.step
-            window = WindowMean(log_every, found.records["window"])
-        run.metrics.cut(found.records["metrics_bytes"] if found is not None else 0)
+        if not isinstance(run, Run):
+            raise ArgumentError(f"run must be a Run, such as Run({run!r}), got {type(run).__name__}")
+        run.claim()
+        shards = run.shards if shards is None else shards
+        devices = run.devices if devices is None else devices
+    step_key, evaluation_key = jax.random.split(key)
+    program = Program(
+        step,
+        state,
+        batches,
+        key=step_key,
+        steps_per_dispatch=steps_per_dispatch,
+        placement=Placement.choose(n_shards=shards, n_devices=devices),
+    )
+    arrays, done, evaluated, window = program.initial, 0, 0, WindowMean(log_every, n_steps)
     rows: list[dict[str, Any]] = []
-    last_save = time.monotonic()
+    files = None
+    if run is not None:
+        identity = {
+            "key": np.asarray(jax.random.key_data(key)).tolist(),
+            "n_steps": n_steps,
+            "log_every": log_every,
+            "metrics": program.metric_names,
+            "shards": program.placement.shards,
+            **batches.identity(),
+        }
+        files = RunFiles(run, identity)
+        found = files.newest(arrays)
+        if found is not None:
+            arrays, done, evaluated = found.state, found.step, found.records["evaluated"]
+            window = WindowMean(log_every, n_steps, found.records["window"])
+    arrays = program.placement.replicate(arrays)
 
+    def save() -> None:
+        if files is not None:
+            files.save(done, arrays, evaluated=evaluated, window=window.sums)
+
+    def log(new: list[dict[str, Any]]) -> None:
+        rows.extend(new)
+        if files is not None:
+            files.append(new)
+
+    last_save = time.monotonic()
     with StopRequest(enabled=run is not None) as stop, ProgressBar(label, n_steps, done) as bar:
-        while done < n_steps:
+        while True:
+            if evaluate is not None and evaluated < done and _is_evaluation(done, evaluate_every, n_steps):
+                own_key = jax.random.fold_in(evaluation_key, done)
+                try:
+                    numbers = _numbers(evaluate(program.combine(arrays), key=own_key))
+                except BaseException:
+                    save()
+                    raise
+                trouble = _nonfinite(numbers, done)
+                if trouble is not None:
+                    save()
+                    raise _divergence(trouble, run, done, program.combine(arrays))
+                log([{"step": done, **numbers}])
+                evaluated = done
+            if done == n_steps or stop.requested:
+                save()
+                break
             boundaries = [_next(done, every) for every in (evaluate_every, checkpoint_every) if every]
             dispatch = program.advance(arrays, done, min([n_steps, *boundaries]) - done)
-            new_rows = window.add(done, dispatch.metrics)
-            arrays, done, trouble = dispatch.arrays, done + dispatch.n_steps, dispatch.trouble
-            due = done == n_steps or (evaluate_every is not None and done % evaluate_every == 0)
-            if evaluate is not None and due and trouble is None:
-                own_key = jax.random.fold_in(evaluation_key, done)
-                numbers = _numbers(evaluate(program.combine(arrays), key=own_key))
-                trouble = _nonfinite(numbers, done)
-                new_rows.append({"step": done, **numbers})
-            rows += new_rows
+            log(window.add(done, dispatch.metrics))
+            arrays, done = dispatch.arrays, done + dispatch.n_steps
             latest = rows[-1] if rows else {}
             shown = {name: value for name, value in latest.items() if name != "step"}
             bar.update(done, program.steps_per_second, shown)
-            if run is not None:
-                ending = trouble is not None or stop.requested or done == n_steps
-                save = ending or _is_due(checkpoint_every, done, last_save)
-                _write(run, [] if trouble else new_rows, (done, arrays, window) if save else None)
-                last_save = time.monotonic() if save else last_save
-            if trouble is not None:
-                raise _divergence(trouble, run, done, program.combine(arrays))
-            if stop.requested and done < n_steps:
-                raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
-    if run is not None and run.metrics.path.exists():
-        rows = read_metrics(run.metrics.path)
+            if dispatch.trouble is not None:
+                save()
+                raise _divergence(dispatch.trouble, run, done, program.combine(arrays))
+            if done < n_steps and _is_due(checkpoint_every, done, last_save):
+                save()
+                last_save = time.monotonic()
+    if stop.requested:
+        raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
+    if files is not None:
+        rows = files.rows()
     return Fitted(program.combine(arrays), rows)
 
 
@@ -183,19 +237,8 @@ def _next(done: int, every: int) -> int:
     return (done // every + 1) * every
 
 
-def _write(run: Run, rows: list[dict[str, Any]], snapshot: tuple[int, PyTree, WindowMean] | None) -> None:
-    """Appends rows of metrics and, with a snapshot, saves a checkpoint."""
-    try:
-        run.metrics.append(rows)
-        if snapshot is not None:
-            done, arrays, window = snapshot
-            records = {"metrics_bytes": run.metrics.length(), "window": window.sums}
-            save_checkpoint(run.checkpoints, done, arrays, config_hash=run.config_hash, records=records)
-    except OSError as error:
-        raise RunError(
-            f"cannot write in {run.path}: {error.strerror}. The checkpoints saved before are whole; mend "
-            "the cause and resume."
-        ) from error
+def _is_evaluation(done: int, every: int | None, n_steps: int) -> bool:
+    return done == n_steps or (every is not None and done % every == 0)
 
 
 def _is_due(every: int | None, done: int, last_save: float) -> bool:
@@ -209,25 +252,33 @@ def _check_interval(name: str, value: int | None) -> int | None:
     return None if value is None else check_integer(name, value, minimum=1)
 
 
-def _check_key(key: Any) -> None:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise ArgumentError(f"key must be a typed key made by jax.random.key(seed), got {key!r}")
+def _check_callable(name: str, function: Any) -> None:
+    if not callable(function):
+        raise ArgumentError(f"{name} must be a function, got {function!r}")
 
 
-def _numbers(found: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in found.items()}
+def _numbers(found: Any) -> dict[str, float]:
+    if not isinstance(found, Mapping) or "step" in found:
+        raise ArgumentError(f"evaluate must return a dict of scalars without the name 'step', got {found!r}")
+    numbers = {}
+    for name, value in found.items():
+        try:
+            numbers[name] = float(value)
+        except (TypeError, ValueError):
+            raise ArgumentError(f"evaluate must return scalars, got {name!r}: {value!r}") from None
+    return numbers
 
 
 def _nonfinite(numbers: Mapping[str, float], done: int) -> Trouble | None:
     bad = [name for name, value in numbers.items() if not math.isfinite(value)]
-    return Trouble(done, bad[0], str(numbers[bad[0]])) if bad else None
+    return Trouble(done, bad[0], str(numbers[bad[0]]), "evaluation after step") if bad else None
 
 
 def _divergence(trouble: Trouble, run: Run | None, done: int, state: PyTree) -> DivergenceError:
     saved = "" if run is None else f" The state after {done:,} steps is saved in {run.checkpoints}."
     return DivergenceError(
-        f"{trouble.quantity} became {trouble.value} at step {trouble.step:,}.{saved} The usual cures: a "
-        "smaller learning rate, and data checked for extreme values.",
+        f"{trouble.quantity} became {trouble.value} at {trouble.when} {trouble.step:,}.{saved} The usual "
+        "cures: a smaller learning rate, and data checked for extreme values.",
         step=trouble.step,
         quantity=trouble.quantity,
         state=state,

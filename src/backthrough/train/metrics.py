@@ -1,5 +1,6 @@
 """The metrics file of a run: one JSON object a line, and what is known of it in memory."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -9,35 +10,39 @@ from typing import Any
 import numpy as np
 
 from backthrough.core import RunError
+from backthrough.core.files import sync_folder
 
 
 class MetricsFile:
-    """Rows appended to `metrics.jsonl`; a checkpoint records its length and a resume cuts it there."""
+    """Rows appended to `metrics.jsonl`; a checkpoint records what it holds and a resume goes back to that."""
 
     def __init__(self, path: Path):
         self.path = path
+        self._digest = hashlib.sha256()
 
-    def length(self) -> int:
-        """Bytes in the file, after making them durable."""
+    def mark(self) -> dict[str, Any]:
+        """Length and digest of the file, after making it durable."""
         if not self.path.exists():
-            return 0
+            return {"bytes": 0, "sha256": self._digest.hexdigest()}
         with open(self.path, "ab") as file:
             os.fsync(file.fileno())
-            return file.tell()
+            return {"bytes": file.tell(), "sha256": self._digest.hexdigest()}
 
-    def cut(self, length: int) -> None:
-        """Removes what was written after the file had this many bytes.
+    def go_back_to(self, mark: Mapping[str, Any] | None) -> None:
+        """Removes what was written after the mark was made; everything when there is none.
 
         Raises:
-            RunError: if the file is shorter: rows that the checkpoint relies on have been lost.
+            RunError: if the rows before the mark are no longer what they were.
         """
-        present = self.path.stat().st_size if self.path.exists() else 0
-        if present < length:
+        length = mark["bytes"] if mark else 0
+        content = self.path.read_bytes() if self.path.exists() else b""
+        self._digest = hashlib.sha256(content[:length])
+        if mark and self._digest.hexdigest() != mark["sha256"]:
             raise RunError(
-                f"{self.path} has {present} bytes and its checkpoint was taken at {length}: rows are lost. "
-                "Restore the file or start a new run directory."
+                f"{self.path} has lost or changed rows since its checkpoint was taken. Restore the file or "
+                "start a new run directory."
             )
-        if present > length:
+        if len(content) > length:
             os.truncate(self.path, length)
 
     def append(self, rows: list[dict[str, Any]]) -> None:
@@ -48,11 +53,15 @@ class MetricsFile:
             length = file.tell()
             content = "".join(json.dumps(row) + "\n" for row in rows).encode()
             try:
-                while content:
-                    content = content[file.write(content) :]
+                written = 0
+                while written < len(content):
+                    written += file.write(content[written:])
             except OSError:
                 file.truncate(length)
                 raise
+            self._digest.update(content)
+        if length == 0:
+            sync_folder(self.path.parent)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -62,19 +71,23 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         RunError: naming the line that is not a whole JSON object.
     """
     rows = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except ValueError as error:
             raise RunError(f"{path} line {number} is not a JSON object") from error
+        if not isinstance(row, dict) or "step" not in row:
+            raise RunError(f"{path} line {number} is not an object with a step")
+        rows.append(row)
     return rows
 
 
 class WindowMean:
-    """Means of per-step metrics over consecutive windows of `every` steps."""
+    """Means of per-step metrics over consecutive windows of `every` steps; the last window may be shorter."""
 
-    def __init__(self, every: int, sums: Mapping[str, float] | None = None):
+    def __init__(self, every: int, last: int, sums: Mapping[str, float] | None = None):
         self.every = every
+        self.last = last
         self.sums = dict(sums or {})
 
     def add(self, first_step: int, values: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -85,14 +98,15 @@ class WindowMean:
             values: For each metric, one value a step.
         """
         rows = []
-        count = len(next(iter(values.values())))
+        n_steps = len(next(iter(values.values())))
         names = {name: series.astype(np.float64).tolist() for name, series in values.items()}
-        for offset in range(count):
+        for offset in range(n_steps):
             done = first_step + offset + 1
             for name, series in names.items():
                 self.sums[name] = self.sums.get(name, 0.0) + series[offset]
-            if done % self.every == 0:
-                row = {name: total / self.every for name, total in self.sums.items()}
+            if done % self.every == 0 or done == self.last:
+                count = done % self.every or self.every
+                row = {name: total / count for name, total in self.sums.items()}
                 rows.append({"step": done, **row})
                 self.sums = {}
         return rows

@@ -33,6 +33,8 @@ class Run:
         path: The directory; made, with its parents, if missing.
         config: A dataclass or a mapping of JSON values. A resumed run must have the same one.
         resume: Go on in a directory that already holds a run. Also fine when nothing is saved yet.
+        shards: What `fit` takes as `shards` when it is given this run.
+        devices: What `fit` takes as `devices`.
 
     Raises:
         ArgumentError: if the directory is not empty and `resume` is false, if it holds something else than a
@@ -40,9 +42,21 @@ class Run:
         RunError: if the directory cannot be written, is in use by another process, or has damaged files.
     """
 
-    def __init__(self, path: str | Path, *, config: Any = None, resume: bool = False):
-        self.path = Path(path)
-        self.config = _plain(config)
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        config: Any = None,
+        resume: bool = False,
+        shards: int | None = None,
+        devices: int | None = None,
+    ):
+        self.shards, self.devices = shards, devices
+        self.path = Path(path).absolute()
+        self.config = _plain({} if config is None else config)
+        if not isinstance(self.config, dict):
+            raise ArgumentError(f"config must be a dataclass or a mapping, got {config!r}")
+        self._claimed = False
         self.config_hash = hash_config(self.config)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -59,9 +73,25 @@ class Run:
         self.checkpoints = self.path / "checkpoints"
         self.figures = Figures(self.path / "figures")
 
+    def claim(self) -> None:
+        """Marks the run as taken by a `fit`: its files hold one training.
+
+        Raises:
+            ArgumentError: if a `fit` has taken it before.
+        """
+        if self._claimed:
+            raise ArgumentError(
+                f"{self!r} has been given to fit before; open it again with Run(path, resume=True) to go "
+                "on, or use another directory for another training"
+            )
+        self._claimed = True
+
     def save_result(self, numbers: Sequence[Number]) -> None:
         """Writes `result.json`. Only reproducible values belong there: no times, no hosts."""
-        self._write_json("result.json", {"numbers": [dataclasses.asdict(n) for n in numbers]})
+        names = [number.name for number in numbers]
+        if len(set(names)) < len(names):
+            raise ArgumentError(f"the numbers of a run need different names, got {names}")
+        self._write_json("result.json", {"numbers": [_plain(number) for number in numbers]})
 
     def remove_if_unused(self) -> None:
         """Removes the directory if it holds nothing but its configuration, as after a wrong option."""
@@ -86,9 +116,9 @@ class Run:
         return True
 
     def _check_same_config(self) -> None:
-        saved = _read_json(self.path / "config.json")
+        saved = _read_json(self.path / "config.json", dict)
         for name in dict.fromkeys([*saved, *self.config]):
-            before, now = saved.get(name), self.config.get(name)
+            before, now = saved.get(name, "absent"), self.config.get(name, "absent")
             if before != now:
                 raise ArgumentError(
                     f"cannot resume {self.path} with another configuration: {name} was {before!r} "
@@ -97,7 +127,7 @@ class Run:
 
     def _note_environment(self) -> None:
         file = self.path / "environment.json"
-        entries = _read_json(file) if file.exists() else []
+        entries = _read_json(file, list) if file.exists() else []
         self._write_json("environment.json", [*entries, describe_environment()])
 
     def _write_json(self, name: str, value: Any) -> None:
@@ -116,7 +146,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     file = Path(path) / "config.json"
     if not file.exists():
         raise RunError(f"{path} holds no run (it has no config.json)")
-    return _read_json(file)
+    return _read_json(file, dict)
 
 
 def hash_config(config: Any) -> str:
@@ -126,11 +156,12 @@ def hash_config(config: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """The value as JSON values: dataclasses become objects, tuples lists, NumPy scalars numbers."""
-    if value is None:
-        return {}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    return json.loads(json.dumps(value, default=_plain_leaf))
+    try:
+        return json.loads(json.dumps(value, default=_plain_leaf, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"cannot be written as JSON: {error}") from error
 
 
 def _plain_leaf(value: Any) -> Any:
@@ -138,11 +169,14 @@ def _plain_leaf(value: Any) -> Any:
         return str(value)
     if isinstance(value, np.generic) or getattr(value, "ndim", None) == 0:
         return value.item()
-    raise ArgumentError(f"{value!r} cannot be written as JSON")
+    raise TypeError(f"{value!r} is no JSON value")
 
 
-def _read_json(file: Path) -> Any:
+def _read_json(file: Path, kind: type) -> Any:
     try:
-        return json.loads(file.read_text())
+        value = json.loads(file.read_bytes())
     except ValueError as error:
         raise RunError(f"{file} is not JSON; restore it or start a new run directory") from error
+    if not isinstance(value, kind):
+        raise RunError(f"{file} is damaged: it holds no {kind.__name__}; restore it or start anew")
+    return value

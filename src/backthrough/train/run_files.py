@@ -1,0 +1,74 @@
+"""What `fit` reads from and writes into a run directory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from backthrough.core import ArgumentError, PyTree, RunError
+from backthrough.train.checkpoints import Checkpoint, load_newest, save_checkpoint
+from backthrough.train.metrics import read_metrics
+from backthrough.train.run import Run
+
+
+class RunFiles:
+    """The metrics and checkpoints of a run.
+
+    Args:
+        run: The run directory.
+        identity: JSON values that a resumed fit must share with the one that it continues.
+    """
+
+    def __init__(self, run: Run, identity: Mapping[str, Any]):
+        self._run = run
+        self._identity = dict(identity)
+
+    def newest(self, like: PyTree) -> Checkpoint | None:
+        """The newest whole checkpoint; the metrics go back to what they were when it was taken.
+
+        Raises:
+            ArgumentError: naming the first thing in which the fit differs from the one that saved it.
+            CheckpointError: if the checkpoints cannot be used.
+            RunError: if rows of the metrics have been lost.
+        """
+        found = load_newest(self._run.checkpoints, like, config_hash=self._run.config_hash)
+        if found is not None:
+            before = found.records["identity"]
+            for name in dict.fromkeys([*before, *self._identity]):
+                if before.get(name) != self._identity.get(name):
+                    raise ArgumentError(
+                        f"cannot go on with {self._run.path}: its {name} was {before.get(name)!r} and is now "
+                        f"{self._identity.get(name)!r}"
+                    )
+        self._run.metrics.go_back_to(found.records["metrics"] if found is not None else None)
+        return found
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Appends rows of metrics."""
+        try:
+            self._run.metrics.append(rows)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def save(self, done: int, arrays: PyTree, *, evaluated: int, window: Mapping[str, float]) -> None:
+        """Saves a checkpoint after `done` steps."""
+        try:
+            records = {
+                "identity": self._identity,
+                "metrics": self._run.metrics.mark(),
+                "evaluated": evaluated,
+                "window": window,
+            }
+            config_hash = self._run.config_hash
+            save_checkpoint(self._run.checkpoints, done, arrays, config_hash=config_hash, records=records)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows of the run."""
+        path = self._run.metrics.path
+        return read_metrics(path) if path.exists() else []
+
+    def _cannot_write(self, error: OSError) -> RunError:
+        return RunError(
+            f"cannot write in {self._run.path}: {error.strerror}. The checkpoints saved before are whole; "
+            "mend the cause and resume."
+        )

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from backthrough.cli.main import COMMANDS, main
+from backthrough.core import DataError
+from backthrough.recipes.digits import load_digits
 
 TINY = ("--ladder-stages=1", "--hidden-size=8", "--latent-size=2", "--batch-size=10", "--n-deep=2")
 
@@ -85,7 +87,7 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
         *("--data", pictures, "--run-dir", folder, "--resume", *TINY, "--learning-rate=0.1"),
     )
     assert main(["report", str(folder), str(folder), "--out", str(tmp_path / "two.html")]) == 0
-    assert (tmp_path / "two.html").read_text().count("<h2>vae-mnist</h2>") == 2
+    assert (tmp_path / "two.html").read_text().count("<h2>vae-mnist: run</h2>") == 2
 
 
 def test_wrong_use(tmp_path, pictures, capsys):
@@ -95,7 +97,16 @@ def test_wrong_use(tmp_path, pictures, capsys):
     refuses(capsys, 2, "batch_size 50 is larger than the data (40 rows)", *own)
     refuses(capsys, 2, "ladder_stages must be at least 1, got -2", *own, *TINY, "--ladder-stages=-2")
     refuses(capsys, 2, "learning_rate must be finite and greater than", *own, *TINY, "--learning-rate=-1")
-    refuses(capsys, 2, "unknown data set 'mnist-smal'; did you mean 'mnist-small'?", "--data=mnist-smal")
+    refuses(
+        capsys,
+        2,
+        "unknown image data set, file or folder 'mnist-smal'; did you mean 'mnist-small'?",
+        "--data=mnist-smal",
+    )
+    refuses(capsys, 2, "n_deep must be at least 1, got 0", *own, *TINY, "--n-deep=0")
+    refuses(capsys, 2, "hidden_size must be at least 1, got 0", *own, *TINY, "--hidden-size=0")
+    refuses(capsys, 2, "seed must be at least 0, got -1", *own, *TINY, "--seed=-1")
+    refuses(capsys, 2, "there is no file or folder 'my_pictures/'", "--data=my_pictures/")
     refuses(capsys, 2, "co2 holds no training and test pictures", "--data=co2")
     refuses(capsys, 2, "there is no file or folder 'no/such.npz'", "--data=no/such.npz")
     refuses(capsys, 2, "--resume needs --run-dir", "--resume")
@@ -126,6 +137,21 @@ def test_bad_data(tmp_path, pictures, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_zeros_and_ones_in_bytes_are_binary(tmp_path):
+    """An 8-bit array of 0 and 1 is not divided by 255."""
+    generator = np.random.default_rng(0)
+    pictures = generator.integers(0, 2, (12, 3, 3))
+    for kind in (np.uint8, bool, np.float64):
+        np.save(tmp_path / "bits.npy", pictures.astype(kind))
+        digits = load_digits(str(tmp_path / "bits.npy"), seed=0)
+        assert digits.train.max() == 1.0
+    np.save(tmp_path / "grey.npy", (255 * pictures).astype(np.uint8))
+    assert load_digits(str(tmp_path / "grey.npy"), seed=0).train.max() == 1.0
+    np.save(tmp_path / "complex.npy", pictures * 1j)
+    with pytest.raises(DataError, match="must be real numbers, got complex128"):
+        load_digits(str(tmp_path / "complex.npy"), seed=0)
+
+
 def test_no_write_permission(tmp_path, pictures, capsys):
     (tmp_path / "file").write_text("")
     refuses(capsys, 1, "cannot write a run in", "--run-dir", tmp_path / "file" / "run", "--data", pictures)
@@ -138,6 +164,8 @@ def test_data_commands(capsys):
     assert "BSD-3-Clause" in capsys.readouterr().out
     assert main(["data", "fetch", "lynx-haer"]) == 2
     assert "did you mean 'lynx-hare'?" in capsys.readouterr().err
+    assert main(["report"]) == 2
+    assert "needs at least one run directory" in capsys.readouterr().err
     assert main(["report", "no-such-run"]) == 1
     assert "no-such-run holds no run" in capsys.readouterr().err
 
@@ -160,3 +188,41 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, pictures, capsys):
     assert f"--run-dir {folder}" in error
     assert error.rstrip().endswith("--resume")
     assert any((folder / "checkpoints").glob("*.json"))
+
+
+def test_devices_and_shards(tmp_path, pictures, capsys):
+    """Four virtual devices give the numbers of one with four shards, and may be resumed there."""
+    results = []
+    for name, options in (("many", ["--devices=4"]), ("one", ["--devices=1", "--shards=4"])):
+        own = ["--data", pictures, "--run-dir", tmp_path / name, *TINY, "--batch-size=8", "--n-deep=1"]
+        assert run(*own, *options) == 0
+        results.append(json.loads((tmp_path / name / "result.json").read_text())["numbers"])
+    for many, one in zip(*results, strict=True):
+        assert many["value"] == pytest.approx(one["value"], rel=1e-3)
+    own = [
+        "--data",
+        pictures,
+        "--run-dir",
+        tmp_path / "many",
+        "--resume",
+        *TINY,
+        "--batch-size=8",
+        "--n-deep=1",
+    ]
+    assert run(*own, "--shards=4") == 0
+    capsys.readouterr()
+    refuses(capsys, 2, "shards was 4 and is now 1", *own)
+    refuses(capsys, 2, "devices must be at least 1, got 0", *own, "--devices=0")
+    refuses(
+        capsys,
+        2,
+        "a batch of 8 rows cannot be cut into 3 shards; the nearest size that can is 9",
+        "--data",
+        pictures,
+        "--run-dir",
+        tmp_path / "three",
+        *TINY,
+        "--batch-size=8",
+        "--shards=3",
+    )
+    assert not (tmp_path / "three").exists()

@@ -53,6 +53,15 @@ def test_what_cannot_be_measured_is_named(checkout, capsys):
     assert all(row.status == "not run" for row in read_rows(checkout / "results"))
 
 
+def test_outside_a_checkout_nothing_is_overwritten(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/results.md").write_text("mine")
+    assert main(["reproduce"]) == 2
+    assert "run this in a checkout" in capsys.readouterr().err
+    assert (tmp_path / "docs/results.md").read_text() == "mine"
+
+
 def test_a_recipe_row_is_the_mean_over_its_seeds(checkout, monkeypatch):
     from backthrough.cli import reproduce
 

@@ -69,6 +69,8 @@ def test_safe_norm_value_and_gradient():
     np.testing.assert_allclose(jax.grad(safe_norm)(x), [0.6, -0.8], rtol=4 * EPS)
     np.testing.assert_array_equal(jax.grad(safe_norm)(jnp.zeros(3)), jnp.zeros(3))
     assert safe_norm(jnp.zeros(3)) == 0.0
+    assert jnp.isnan(safe_norm(jnp.array([jnp.nan, 1.0])))
+    assert safe_norm(jnp.array([jnp.inf, 1.0])) == jnp.inf
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])

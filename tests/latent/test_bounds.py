@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError, DataError, log_mean_exp
-from backthrough.latent import FactorisedGaussian, elbo, evaluate_bound, iwae, log_weight
+from backthrough.latent import FactorisedGaussian, bernoulli_vae, elbo, evaluate_bound, iwae, log_weight
 from oracles.linear_gaussian import (
     LOG_P,
     POSTERIOR_MEAN,
@@ -139,6 +139,12 @@ def test_bad_input_is_named():
         iwae(MODEL, encoder, XS, key=jax.random.key(0), n_samples=0)
     with pytest.raises(ArgumentError, match="x has no examples"):
         elbo(MODEL, encoder, XS[:0], key=jax.random.key(0))
+    model, own = bernoulli_vae(np.full(6, 0.5), latent_size=2, hidden_sizes=(3,), key=jax.random.key(0))
+    for wrong in (jnp.ones(6), jnp.ones((2, 5))):
+        with pytest.raises(ArgumentError, match="takes examples of 6 entries"):
+            elbo(model, own, wrong[:, None] if wrong.ndim == 1 else wrong, key=jax.random.key(0))
+    with pytest.raises(ArgumentError, match="makes 6 logits and the example has shape"):
+        model.log_likelihood(jnp.ones(1), jnp.ones(2))
     with pytest.raises(DataError, match=r"x must lie in \[0, 1\] .* entry \(1, 0\) is 2.0"):
         evaluate_bound(
             iwae,

@@ -11,7 +11,7 @@ from backthrough.report import write_page
 from backthrough.report.charts import line_chart
 from backthrough.train import Number, Run
 
-VOID = {"meta", "img", "line", "polyline", "br"}
+VOID = {"meta", "img", "line", "polyline", "circle", "br"}
 
 
 class Balanced(HTMLParser):
@@ -74,6 +74,12 @@ def test_what_is_no_run_is_refused(run, tmp_path):
     (run.path / "result.json").write_text("{")
     with pytest.raises(RunError, match=r"result.json cannot be read as JSON"):
         write_page([run.path], tmp_path / "page.html")
+    (run.path / "result.json").write_text("{}")
+    with pytest.raises(RunError, match=r"result.json is damaged: it holds no numbers"):
+        write_page([run.path], tmp_path / "page.html")
+    (run.path / "environment.json").write_text("[]")
+    with pytest.raises(RunError, match=r"environment.json is damaged"):
+        write_page([run.path], tmp_path / "page.html")
 
 
 def test_a_chart_places_its_points():
@@ -91,4 +97,6 @@ def test_a_wild_start_does_not_set_the_axis_and_long_curves_are_thinned_openly()
     chart = line_chart("loss", {"train": (steps, [1e9] + [1 + t / 5000 for t in steps[1:]])})
     assert "The first values lie outside." in chart
     assert "thinned to 1,000 points" in chart
-    assert "lie outside" not in line_chart("loss", {"train": ([1], [3.0])})
+    one = line_chart("loss", {"train": ([1], [3.0])})
+    assert "lie outside" not in one
+    assert "<circle" in one

@@ -1,3 +1,4 @@
+import jax
 import numpy as np
 import pytest
 
@@ -44,6 +45,14 @@ def test_bad_data_and_sizes_are_named():
         Batches({"x": np.zeros(3), "y": np.zeros(4)}, 1, seed=0)
     with pytest.raises(DataError, match="one common leading axis"):
         Batches({"x": np.zeros(3), "y": np.zeros(())}, 1, seed=0)
+
+
+def test_what_jax_cannot_hold_is_refused():
+    with pytest.raises(DataError, match="must be numbers"):
+        Batches(np.array(["a", "b"]), 1, seed=0)
+    if not jax.config.read("jax_enable_x64"):
+        with pytest.raises(DataError, match="integers beyond 32 bits"):
+            Batches(np.array([2**40, 1]), 1, seed=0)
 
 
 def test_a_stream_gives_what_its_function_gives():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from backthrough.core import ArgumentError, DivergenceError, Interrupted, RunError
+from backthrough.core import ArgumentError, DataError, DivergenceError, Interrupted, RunError
 from backthrough.train import Batches, Stream, fit, load_newest, read_metrics
 from train.problem import BATCH, data, evaluate, initial, open_run, plain, step, train
 
@@ -211,3 +211,106 @@ def test_a_damaged_metrics_row_is_named(tmp_path):
 
 def _arrays(state):
     return {name: leaf for name, leaf in state.items() if name != "name"}
+
+
+def test_a_nan_in_an_evaluation_is_met_again_on_resume(tmp_path):
+    def bad(state, *, key):
+        return {"valid": float("nan") if int(state["count"]) == 20 else 1.0}
+
+    for resume in (False, True):
+        with pytest.raises(DivergenceError, match="evaluation after step 20"):
+            train(20, run=open_run(tmp_path, resume=resume), evaluate=bad, evaluate_every=5, log_every=1)
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 21))
+    assert [row["step"] for row in rows if "valid" in row] == [5, 10, 15]
+
+
+def test_the_rows_before_a_divergence_are_kept(tmp_path):
+    with pytest.raises(DivergenceError):
+        train(60, step=diverging(41), run=open_run(tmp_path), log_every=1)
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == list(range(1, 42))
+
+
+def test_an_error_in_an_evaluation_loses_no_training(tmp_path):
+    def broken(state, *, key):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(run=open_run(tmp_path), evaluate=broken)
+    resumed = train(run=open_run(tmp_path, resume=True), evaluate=evaluate)
+    assert plain(resumed.state) == plain(train().state)
+    assert resumed.metrics == train(evaluate=evaluate).metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"n_steps": 50}, "n_steps"),
+        ({"seed": 4}, "key"),
+        ({"log_every": 3}, "log_every"),
+        ({"shards": 2, "step": lambda s, b, *, key: (s, {"loss": 1.0, "weight norm": 1.0})}, "shards"),
+        ({"step": lambda s, b, *, key: (s, {"other": 1.0})}, "metrics"),
+    ],
+)
+def test_a_resume_with_something_else_is_refused(tmp_path, change, name):
+    train(run=open_run(tmp_path))
+    options = {"n_steps": 60, **change}
+    with pytest.raises(ArgumentError, match=f"cannot go on with .*: its {name} was"):
+        train(run=open_run(tmp_path, resume=True), **options)
+
+
+def test_a_resume_with_other_data_is_refused(tmp_path):
+    train(run=open_run(tmp_path))
+    other = {**data(), "y": data()["y"] + 1}
+    for batches, name in (
+        (Batches(other, BATCH, seed=1), "data"),
+        (Batches(data(), 5, seed=1), "batch_size"),
+    ):
+        with pytest.raises(ArgumentError, match=f"its {name} was"):
+            fit(
+                step if name == "data" else (lambda s, b, *, key: (s, {"loss": 1.0, "weight norm": 1.0})),
+                initial(),
+                batches,
+                n_steps=60,
+                key=jax.random.key(3),
+                run=open_run(tmp_path, resume=True),
+            )
+
+
+def test_one_run_holds_one_training(tmp_path):
+    run = open_run(tmp_path)
+    train(run=run)
+    with pytest.raises(ArgumentError, match="has been given to fit before"):
+        train(run=run)
+
+
+def test_more_broken_contracts():
+    def fails(match, **options):
+        with pytest.raises(ArgumentError, match=match):
+            train(3, **{"state": {"a": jnp.ones(2), "n": 0}, **options})
+
+    one = {"loss": 1.0}
+    fails("from 0 to 1, which is not an array", step=lambda s, b, *, key: ({**s, "n": s["n"] + 1}, one))
+    fails("cannot be named 'step'", step=lambda s, b, *, key: (s, {"step": 1.0}))
+    fails("must be a real scalar, got 'text'", step=lambda s, b, *, key: (s, {"loss": "text"}))
+    fails("same containers", step=lambda s, b, *, key: ([s[0]], one), state=(jnp.ones(2),))
+    good = {"step": lambda s, b, *, key: (s, one)}
+    fails("evaluate must return a dict", **good, evaluate=lambda s, *, key: 3.0)
+    fails("without the name 'step'", **good, evaluate=lambda s, *, key: {"step": 3.0})
+    fails("must return scalars, got 'a'", **good, evaluate=lambda s, *, key: {"a": jnp.ones(3)})
+
+
+def test_a_stream_whose_batches_differ_is_refused_with_the_step():
+    def batch(t):
+        return np.ones(3 if t < 2 else 4, np.float32)
+
+    def mean(state, batch, *, key):
+        return state, {"a": batch.mean()}
+
+    with pytest.raises(DataError, match=r"the batch of step 2 has the arrays .*float32\[4\]"):
+        fit(mean, jnp.ones(2), Stream(batch), n_steps=5, key=jax.random.key(0))
+
+
+def test_metrics_may_be_integers_and_truth_values():
+    fitted = train(2, step=lambda s, b, *, key: (s, {"i": jnp.array(3), "b": jnp.array(True)}), log_every=1)
+    assert fitted.metrics[0] == {"step": 1, "b": 1.0, "i": 3.0}

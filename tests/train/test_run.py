@@ -80,6 +80,23 @@ def test_what_cannot_be_json_is_refused(tmp_path):
         Run(tmp_path, config={"function": print})
 
 
+def test_what_is_odd_is_refused(tmp_path, monkeypatch):
+    with pytest.raises(ArgumentError, match="must be a dataclass or a mapping"):
+        Run(tmp_path / "a", config=[1, 2])
+    with pytest.raises(ArgumentError, match="cannot be written as JSON"):
+        Run(tmp_path / "a", config={"rate": float("nan")})
+    run = Run(tmp_path / "a")
+    with pytest.raises(ArgumentError, match="need different names"):
+        run.save_result([Number("a", 1.0, "", ""), Number("a", 2.0, "", "")])
+    with pytest.raises(ArgumentError, match="cannot be written as JSON"):
+        run.save_result([Number("a", float("nan"), "", "")])
+    monkeypatch.chdir(tmp_path)
+    relative = Run("b")
+    monkeypatch.chdir("/")
+    relative.save_result([Number("a", 0.5, "", "")])
+    assert (tmp_path / "b/result.json").exists()
+
+
 def test_numbers_and_figures(tmp_path):
     run = Run(tmp_path)
     values = np.array([1.0, 2.0, 3.0, 4.0])

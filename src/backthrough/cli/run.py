@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import jax
 import tyro
 
 from backthrough.cli.numbers import print_numbers
 from backthrough.cli.paths import fresh_directory
-from backthrough.core import ArgumentError, Interrupted
+from backthrough.core import ArgumentError, Interrupted, check_integer
 from backthrough.recipes import RECIPES, find_recipe
 from backthrough.report import write_page
 from backthrough.train import Run, use_compile_cache
@@ -28,7 +29,11 @@ def main(arguments: list[str]) -> int:
     config = {"recipe": recipe.name, **dataclasses.asdict(call.config)}
     path = call.run_dir or fresh_directory(recipe.name)
     use_compile_cache()
-    run = Run(path, config=config, resume=call.resume)
+    if call.devices > 1:
+        jax.config.update("jax_num_cpu_devices", call.devices)  # of no effect on GPUs
+    shards = call.shards or call.devices
+    config["shards"] = shards
+    run = Run(path, config=config, resume=call.resume, shards=shards, devices=call.devices)
     started = time.monotonic()
     try:
         module.run(call.config, run)
@@ -79,6 +84,14 @@ def _parse(name: str, module: Any, options: list[str]) -> Any:
                 "quick",
                 "Which defaults: quick (under a minute on two cores) or full (the paper's).",
             ),
+            _field("devices", int, 1, "Devices that each batch is spread over."),
+            _field(
+                "shards",
+                int | None,
+                None,
+                "Parts of a batch, each with its own noise; the numbers depend on "
+                "these and not on the devices. One for each device by default.",
+            ),
             ("config", tyro.conf.OmitArgPrefixes[module.Config], dataclasses.field(default=default)),
         ],
     )
@@ -89,6 +102,7 @@ def _parse(name: str, module: Any, options: list[str]) -> Any:
         description=module.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
+    check_integer("devices", parsed.devices, minimum=1)
     if parsed.resume and parsed.run_dir is None:
         raise ArgumentError("--resume needs --run-dir DIR, the run to go on with")
     return parsed

@@ -98,6 +98,7 @@ def load_trained(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder]:
         RunError: if the directory holds no run of this recipe, or none that has saved a state.
     """
     config = read_config(path)
+    config.pop("shards", None)
     if config.pop("recipe", None) != "vae-mnist":
         raise RunError(f"{path} holds no run of vae-mnist")
     own = Config(**config)

@@ -21,7 +21,7 @@ import ml_dtypes
 import numpy as np
 
 from backthrough.core import CheckpointError, DamagedCheckpointError, PyTree
-from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
+from backthrough.core.files import TEMPORARY_PREFIX, sync_folder, write_atomically
 
 FORMAT_VERSION = 1
 KEEP_NEWEST = 3  # one is enough until it is damaged; two more survive that
@@ -52,7 +52,9 @@ def save_checkpoint(
     Returns:
         The path of the npz file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        sync_folder(folder.parent)
     stem = f"step-{step:012d}"
     leaves, arrays = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):

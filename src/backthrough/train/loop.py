@@ -134,7 +134,6 @@ def fit(
     if run is not None:
         if not isinstance(run, Run):
             raise ArgumentError(f"run must be a Run, such as Run({run!r}), got {type(run).__name__}")
-        run.claim()
         shards = run.shards if shards is None else shards
         devices = run.devices if devices is None else devices
     step_key, evaluation_key = jax.random.split(key)
@@ -158,6 +157,7 @@ def fit(
             "shards": program.placement.shards,
             **batches.identity(),
         }
+        run.claim()
         files = RunFiles(run, identity)
         found = files.newest(arrays)
         if found is not None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -12,7 +13,7 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 494, 12, 250
 MOST_POINTS = 1000
 WARM_UP = 0.02  # the first values may be far off; they do not set the axis
 
-Curve = tuple[Sequence[float], Sequence[float]]
+Curve = tuple[Sequence[float], Sequence[Any]]  # values: numbers, or one number a copy
 
 
 def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
@@ -20,8 +21,12 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
 
     Args:
         title: The quantity on the vertical axis.
-        curves: For each name the steps and the values, in order.
+        curves: For each name the steps and the values, in order. Values that are lists, one number for each
+            copy of a training, are drawn as their median and a band.
     """
+    bands = {name: _band(*curve) for name, curve in curves.items() if isinstance(curve[1][0], list)}
+    copies = {name: len(curves[name][1][0]) for name in bands}
+    curves = {name: bands[name][0] if name in bands else curve for name, curve in curves.items()}
     thinned = {name: _thin(*curve) for name, curve in curves.items()}
     every = max(len(steps) for steps, _ in curves.values()) > MOST_POINTS
     low_x = min(float(steps[0]) for steps, _ in thinned.values())
@@ -44,7 +49,12 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         if low_x <= tick <= high_x:
             x, _ = place(tick, low_y)
             axes.append(f'<text x="{x}" y="{BOTTOM + 18}" text-anchor="middle">{tick:,.0f}</text>')
-    for index, (xs, ys) in enumerate(thinned.values()):
+    for index, (name, (xs, ys)) in enumerate(thinned.items()):
+        if name in bands:
+            lower, upper = (_thin(*edge) for edge in bands[name][1:])
+            around = [*zip(*lower, strict=True), *reversed([*zip(*upper, strict=True)])]
+            corners = " ".join(f"{x},{y}" for x, y in (place(*corner) for corner in around))
+            lines.append(f'<polygon points="{corners}" style="fill:var(--series-{index % 6});opacity:0.2"/>')
         if len(xs) == 1:
             x, y = place(xs[0], ys[0])
             lines.append(f'<circle cx="{x}" cy="{y}" r="4" style="fill:var(--series-{index % 6})"/>')
@@ -64,6 +74,8 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         for index, (name, (_, ys)) in enumerate(thinned.items())
     )
     notes = " The first values lie outside." if outside else ""
+    if copies:
+        notes += f" Median of {max(copies.values())} copies; the band holds 80 % of them."
     notes += f" Shown thinned to {MOST_POINTS:,} points." if every else ""
     return (
         f'<figure><svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
@@ -74,6 +86,12 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
         f'<div class="legend"><span class="step">last step</span>{legend}</div>'
         f"<figcaption>{escape(title)} against training step.{notes}</figcaption></figure>"
     )
+
+
+def _band(steps: Sequence[float], values: Sequence[Sequence[float]]) -> tuple[Curve, Curve, Curve]:
+    """Median, lower and upper tenth over copies."""
+    middle, lower, upper = (np.quantile(values, q, axis=1).tolist() for q in (0.5, 0.1, 0.9))
+    return (steps, middle), (steps, lower), (steps, upper)
 
 
 def _thin(steps: Sequence[float], values: Sequence[float]) -> tuple[list[float], list[float]]:

@@ -86,7 +86,7 @@ def _charts(run: Path) -> str:
     file = run / "metrics.jsonl"
     if not file.exists():
         return ""
-    charts: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
+    charts: dict[str, dict[str, tuple[list[float], list[Any]]]] = {}
     for row in read_metrics(file):
         for name, value in row.items():
             if name == "step":

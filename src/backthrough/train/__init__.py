@@ -13,6 +13,7 @@ from backthrough.train.placement import mean_over_shards
 from backthrough.train.progress import ProgressBar
 from backthrough.train.result import Number, mean_number
 from backthrough.train.run import Run, read_config
+from backthrough.train.seeds import over_seeds
 
 __all__ = [
     "BatchSource",
@@ -32,6 +33,7 @@ __all__ = [
     "load_newest",
     "mean_number",
     "mean_over_shards",
+    "over_seeds",
     "read_config",
     "read_metrics",
     "restore",

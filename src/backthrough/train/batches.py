@@ -1,7 +1,7 @@
 """Batches as a pure function of the seed and the step, so that a resumed run sees what it would have seen."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -44,14 +44,15 @@ class Batches:
     Args:
         data: A pytree of arrays with a common leading axis.
         batch_size: Rows in a batch, from 1 to the number of rows.
-        seed: Determines the order.
+        seed: Determines the order. A list of seeds makes batches for as many copies (see `over_seeds`), the
+            copies along the second axis.
 
     Raises:
         DataError: if there are no rows or the leading axes differ.
         ArgumentError: if `batch_size` is less than 1 or more than the number of rows.
     """
 
-    def __init__(self, data: PyTree, batch_size: int, *, seed: int):
+    def __init__(self, data: PyTree, batch_size: int, *, seed: int | Sequence[int]):
         leaves = jax.tree_util.tree_leaves_with_path(data)
         if not leaves:
             raise DataError("there are no arrays to make batches of")
@@ -67,11 +68,14 @@ class Batches:
                 f"batch_size {self.batch_size} is larger than the data ({self.n_data} rows); "
                 f"use at most {self.n_data}"
             )
-        self.seed = check_integer("seed", seed, minimum=0)
+        if isinstance(seed, Sequence):
+            self.seed = [check_integer("seed", own, minimum=0) for own in seed]
+        else:
+            self.seed = check_integer("seed", seed, minimum=0)
         for path, leaf in leaves:
             _check_numbers(jax.tree_util.keystr(path), leaf)
         self.data = jax.tree_util.tree_map(jnp.asarray, data)
-        self._orders: dict[int, np.ndarray] = {}
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def identity(self) -> dict[str, Any]:
         """Batch size, seed, and a digest of the data."""
@@ -83,26 +87,32 @@ class Batches:
         return {"batch_size": self.batch_size, "batch seed": self.seed, "data": digest.hexdigest()}
 
     def inputs(self, step: int) -> np.ndarray:
-        """Row numbers of the batch of this step, shape (batch_size,)."""
-        position, missing, pieces = step * self.batch_size, self.batch_size, []
-        while missing:
-            epoch, row = divmod(position, self.n_data)
-            piece = self._order(epoch)[row : row + missing]
-            pieces.append(piece)
-            position, missing = position + len(piece), missing - len(piece)
-        return np.concatenate(pieces)
+        """Row numbers of the batch of this step, shape (batch_size,), or (batch_size, copies)."""
+        if isinstance(self.seed, int):
+            return self._rows(self.seed, step)
+        return np.stack([self._rows(seed, step) for seed in self.seed], axis=1)
 
     def fetch(self, data: PyTree, inputs: PyTree) -> PyTree:
         """The rows `inputs` of every array."""
         return jax.tree_util.tree_map(lambda array: array[inputs], data)
 
-    def _order(self, epoch: int) -> np.ndarray:
-        if epoch not in self._orders:
-            if len(self._orders) > 1:
-                del self._orders[min(self._orders)]
-            generator = np.random.default_rng([self.seed, epoch])
-            self._orders[epoch] = generator.permutation(self.n_data).astype(np.int32)
-        return self._orders[epoch]
+    def _rows(self, seed: int, step: int) -> np.ndarray:
+        position, missing, pieces = step * self.batch_size, self.batch_size, []
+        while missing:
+            epoch, row = divmod(position, self.n_data)
+            piece = self._order(seed, epoch)[row : row + missing]
+            pieces.append(piece)
+            position, missing = position + len(piece), missing - len(piece)
+        return np.concatenate(pieces)
+
+    def _order(self, seed: int, epoch: int) -> np.ndarray:
+        if (seed, epoch) not in self._orders:
+            old = [key for key in self._orders if key[0] == seed and abs(key[1] - epoch) > 1]
+            for key in old:
+                del self._orders[key]
+            generator = np.random.default_rng([seed, epoch])
+            self._orders[seed, epoch] = generator.permutation(self.n_data).astype(np.int32)
+        return self._orders[seed, epoch]
 
 
 class Stream:

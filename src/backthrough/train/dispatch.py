@@ -12,6 +12,7 @@ import numpy as np
 from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_integer
 from backthrough.train.batches import BatchSource
 from backthrough.train.placement import Placement, mean_over_shards
+from backthrough.train.seeds import StepOfCopies
 
 SECONDS_A_DISPATCH = 0.2
 MOST_STEPS_A_DISPATCH = 1000
@@ -45,6 +46,7 @@ class Program:
     Attributes:
         initial: The arrays of the state at the start.
         placement: Where the shards of a batch lie.
+        copies: Shape of a metric: () or, with `over_seeds`, (copies,).
         steps_per_second: Speed of the last dispatch, None before the second.
     """
 
@@ -81,6 +83,8 @@ class Program:
         for leaf in jax.tree_util.tree_leaves(first):
             placement.check_batch(len(leaf))
 
+        copies = self.copies = (step.n_copies,) if isinstance(step, StepOfCopies) else ()
+
         def on_one_shard(arrays: PyTree, data: PyTree, inputs: PyTree, key: PRNGKey) -> Any:
             result = step(self.combine(arrays), batches.fetch(data, inputs), key=key)
             if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], Mapping)):
@@ -88,7 +92,7 @@ class Program:
             new_state, metrics = result
             new_arrays, new_static = eqx.partition(new_state, eqx.is_array)
             _check_unchanged(self._static, new_static)
-            return jax.tree_util.tree_map(_strong, new_arrays), mean_over_shards(_scalars(metrics))
+            return jax.tree_util.tree_map(_strong, new_arrays), mean_over_shards(_scalars(metrics, copies))
 
         part = jax.tree_util.tree_map(lambda leaf: leaf[: len(leaf) // placement.shards], first)
         new, metrics = jax.eval_shape(on_one_shard, self.initial, batches.data, part, key)
@@ -102,7 +106,7 @@ class Program:
         def many_steps(
             arrays: PyTree, data: PyTree, inputs: PyTree, start: Any, count: Any, key: PRNGKey
         ) -> Any:
-            buffers = {name: jnp.zeros(self._capacity, m.dtype) for name, m in metrics.items()}
+            buffers = {name: jnp.zeros((self._capacity, *m.shape), m.dtype) for name, m in metrics.items()}
 
             def body(i: Any, carry: Any) -> Any:
                 arrays, buffers = carry
@@ -205,9 +209,11 @@ def _first_nonfinite(metrics: Mapping[str, np.ndarray]) -> tuple[int, str, float
     """The earliest offset at which a metric is NaN or infinite, with its name and value."""
     found = []
     for name, series in metrics.items():
-        bad = np.flatnonzero(~np.isfinite(series.astype(np.float64)))
+        bad = np.argwhere(~np.isfinite(series.astype(np.float64)))
         if bad.size:
-            found.append((int(bad[0]), name, float(series[bad[0]])))
+            offset, *copy = (int(index) for index in bad[0])
+            label = f"{name} of copy {copy[0]}" if copy else name
+            found.append((offset, label, float(series[(offset, *copy)])))
     return min(found, key=lambda entry: entry[0]) if found else None
 
 
@@ -253,8 +259,8 @@ def _check_unchanged(before: PyTree, after: PyTree) -> None:
             )
 
 
-def _scalars(metrics: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """The metrics as arrays, true and false as 1 and 0."""
+def _scalars(metrics: Mapping[str, Any], copies: tuple[int, ...]) -> dict[str, jax.Array]:
+    """The metrics as arrays, scalars or (from `over_seeds`) one number a copy; true and false as 1 and 0."""
     if not metrics:
         raise ArgumentError("step must return at least one metric, such as the loss")
     if "step" in metrics:
@@ -263,7 +269,7 @@ def _scalars(metrics: Mapping[str, Any]) -> dict[str, jax.Array]:
     for name, value in metrics.items():
         dtype = value.dtype if hasattr(value, "dtype") else np.asarray(value).dtype
         shape, kind = np.shape(value), dtype.kind
-        if shape != () or kind not in "biufV":
+        if shape != copies or kind not in "biufV":
             raise ArgumentError(f"metric {name!r} must be a real scalar, got {value!r}")
         scalars[name] = jnp.asarray(value, jnp.result_type(float) if kind == "b" else None)
     return scalars

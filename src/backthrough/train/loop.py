@@ -1,6 +1,5 @@
 """`fit`: the one training loop. Compiles a step once, runs many a dispatch, and loses nothing."""
 
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -180,7 +179,7 @@ def fit(
             if evaluate is not None and evaluated < done and _is_evaluation(done, evaluate_every, n_steps):
                 own_key = jax.random.fold_in(evaluation_key, done)
                 try:
-                    numbers = _numbers(evaluate(program.combine(arrays), key=own_key))
+                    numbers = _numbers(evaluate(program.combine(arrays), key=own_key), program.copies)
                 except BaseException:
                     save()
                     raise
@@ -257,20 +256,24 @@ def _check_callable(name: str, function: Any) -> None:
         raise ArgumentError(f"{name} must be a function, got {function!r}")
 
 
-def _numbers(found: Any) -> dict[str, float]:
+def _numbers(found: Any, copies: tuple[int, ...]) -> dict[str, Any]:
+    """The numbers of an evaluation: floats, or lists of one a copy."""
     if not isinstance(found, Mapping) or "step" in found:
         raise ArgumentError(f"evaluate must return a dict of scalars without the name 'step', got {found!r}")
     numbers = {}
     for name, value in found.items():
         try:
-            numbers[name] = float(value)
+            array = np.asarray(value, np.float64)
         except (TypeError, ValueError):
-            raise ArgumentError(f"evaluate must return scalars, got {name!r}: {value!r}") from None
+            array = None
+        if array is None or array.shape not in ((), copies):
+            raise ArgumentError(f"evaluate must return scalars, got {name!r}: {value!r}")
+        numbers[name] = array.tolist()
     return numbers
 
 
-def _nonfinite(numbers: Mapping[str, float], done: int) -> Trouble | None:
-    bad = [name for name, value in numbers.items() if not math.isfinite(value)]
+def _nonfinite(numbers: Mapping[str, Any], done: int) -> Trouble | None:
+    bad = [name for name, value in numbers.items() if not np.isfinite(value).all()]
     return Trouble(done, bad[0], str(numbers[bad[0]]), "evaluation after step") if bad else None
 
 

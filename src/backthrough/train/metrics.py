@@ -83,9 +83,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 class WindowMean:
-    """Means of per-step metrics over consecutive windows of `every` steps; the last window may be shorter."""
+    """Means of per-step metrics over consecutive windows of `every` steps; the last may be shorter.
 
-    def __init__(self, every: int, last: int, sums: Mapping[str, float] | None = None):
+    Args:
+        every: Steps in a window.
+        last: The step that ends the last window.
+        sums: What an interrupted window has summed up: for each metric a number, or one a copy.
+    """
+
+    def __init__(self, every: int, last: int, sums: Mapping[str, Any] | None = None):
         self.every = every
         self.last = last
         self.sums = dict(sums or {})
@@ -99,14 +105,14 @@ class WindowMean:
         """
         rows = []
         n_steps = len(next(iter(values.values())))
-        names = {name: series.astype(np.float64).tolist() for name, series in values.items()}
+        names = {name: series.astype(np.float64) for name, series in values.items()}
         for offset in range(n_steps):
             done = first_step + offset + 1
             for name, series in names.items():
-                self.sums[name] = self.sums.get(name, 0.0) + series[offset]
+                self.sums[name] = np.add(self.sums.get(name, 0.0), series[offset]).tolist()
             if done % self.every == 0 or done == self.last:
                 count = done % self.every or self.every
-                row = {name: total / count for name, total in self.sums.items()}
+                row = {name: np.divide(total, count).tolist() for name, total in self.sums.items()}
                 rows.append({"step": done, **row})
                 self.sums = {}
         return rows

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -32,14 +34,16 @@ class ProgressBar:
         self._task = self._bar.add_task(label, total=total, completed=done, speed="", metrics="")
 
     def update(
-        self, done: int, steps_per_second: float | None = None, metrics: Mapping[str, float] | None = None
+        self, done: int, steps_per_second: float | None = None, metrics: Mapping[str, Any] | None = None
     ) -> None:
         """Moves the bar to `done` steps."""
         self._bar.update(
             self._task,
             completed=done,
             speed="" if steps_per_second is None else f"{steps_per_second:,.0f} steps/s",
-            metrics="  ".join(f"{name} {value:.4g}" for name, value in list((metrics or {}).items())[:3]),
+            metrics="  ".join(
+                f"{name} {np.median(value):.4g}" for name, value in list((metrics or {}).items())[:3]
+            ),
         )
 
     def __enter__(self) -> "ProgressBar":

@@ -48,7 +48,7 @@ class RunFiles:
         except OSError as error:
             raise self._cannot_write(error) from error
 
-    def save(self, done: int, arrays: PyTree, *, evaluated: int, window: Mapping[str, float]) -> None:
+    def save(self, done: int, arrays: PyTree, *, evaluated: int, window: Mapping[str, Any]) -> None:
         """Saves a checkpoint after `done` steps."""
         try:
             records = {

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from backthrough.cli.main import COMMANDS, main
-from backthrough.core import DataError
+from backthrough.core import DataError, RunError
 from backthrough.recipes.digits import load_digits
+from backthrough.recipes.vae_mnist import load_trained
 
 TINY = ("--ladder-stages=1", "--hidden-size=8", "--latent-size=2", "--batch-size=10", "--n-deep=2")
 
@@ -75,6 +76,11 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
         assert picture.size == (12 * 7 + 2, 5 * 8 + 2)
     page = (folder / "report.html").read_text()
     assert "test IWAE-5000" in page
+    model, encoder = load_trained(folder)
+    assert (model.latent_size, encoder.data_mean.size) == (2, 30)
+    assert (encoder.network.layers[0].bias != 0).any()  # zero before training
+    with pytest.raises(RunError, match="holds no run"):
+        load_trained(tmp_path)
     first = (folder / "result.json").read_bytes()
     assert run("--data", pictures, "--run-dir", folder, "--resume", *TINY) == 0
     assert (folder / "result.json").read_bytes() == first

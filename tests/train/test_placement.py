@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError, Interrupted
-from backthrough.train import Stream, fit, mean_over_shards
+from backthrough.train import Run, Stream, fit, mean_over_shards
 from train.problem import evaluate, initial, open_run, plain, sharded_step, train
 
 
@@ -21,9 +21,6 @@ def test_the_numbers_depend_on_the_shards_and_not_on_the_devices():
 
 
 def test_a_step_without_noise_gives_one_devices_numbers_on_any_number():
-    def quiet(state, batch, *, key):
-        return sharded_step(state, batch, key=jax.random.key(0))
-
     def deterministic(state, batch, *, key):
         gradient = jax.grad(lambda w: jnp.mean((batch["x"] @ w - batch["y"]) ** 2))(state)
         return state - 0.02 * mean_over_shards(gradient), {"size": jnp.sum(state**2)}
@@ -96,7 +93,11 @@ def test_a_stream_is_cut_too():
     np.testing.assert_allclose(found[0].state["weight"], found[1].state["weight"], rtol=1e-5)
 
 
-def test_the_run_may_say_where():
-    assert plain(train(9, step=sharded_step, shards=2).state) == plain(
-        train(9, step=sharded_step, shards=2, devices=1).state
+def test_the_run_may_say_where(tmp_path):
+    told = train(9, step=sharded_step, run=Run(tmp_path, shards=2, devices=2)).state
+    assert len(told["weight"].devices()) == 2
+    np.testing.assert_allclose(
+        told["weight"], train(9, step=sharded_step, shards=2).state["weight"], rtol=1e-5
     )
+    one = train(9, step=sharded_step).state
+    assert plain(one["weight"]) != plain(told["weight"])

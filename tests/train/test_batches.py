@@ -56,6 +56,22 @@ def test_what_jax_cannot_hold_is_refused():
 
 
 def test_a_stream_gives_what_its_function_gives():
-    stream = Stream(lambda step: {"x": [step, step + 1]})
+    stream = Stream(lambda step: {"x": np.array([step, step + 1])})
     np.testing.assert_array_equal(stream.inputs(5)["x"], [5, 6])
     assert stream.fetch(None, stream.inputs(5))["x"][0] == 5
+    np.testing.assert_array_equal(stream.inputs(5, slice(1, 2))["x"], [6])
+
+
+def test_a_stream_by_rows_is_asked_for_no_more_than_it_must_make():
+    asked = []
+
+    def batch(step, rows):
+        asked.append(rows)
+        return np.arange(rows.start, rows.stop)
+
+    stream = Stream(batch, batch_size=6)
+    np.testing.assert_array_equal(stream.inputs(0, slice(2, 4)), [2, 3])
+    np.testing.assert_array_equal(stream.inputs(0), np.arange(6))
+    assert asked == [slice(2, 4, 1), slice(0, 6, 1)]
+    with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
+        Stream(batch, batch_size=0)

@@ -1,5 +1,6 @@
 """`backthrough run RECIPE`: one experiment into a run directory."""
 
+import contextlib
 import dataclasses
 import shlex
 import sys
@@ -15,7 +16,7 @@ from backthrough.cli.paths import fresh_directory
 from backthrough.core import ArgumentError, Interrupted, check_integer
 from backthrough.recipes import RECIPES, find_recipe
 from backthrough.report import write_page
-from backthrough.train import Run, use_compile_cache
+from backthrough.train import Group, Run, join, use_compile_cache
 
 
 def main(arguments: list[str]) -> int:
@@ -26,14 +27,27 @@ def main(arguments: list[str]) -> int:
     recipe = find_recipe(arguments[0])
     module = recipe.load()
     call = _parse(recipe.name, module, arguments[1:])
-    config = {"recipe": recipe.name, **dataclasses.asdict(call.config)}
-    path = call.run_dir or fresh_directory(recipe.name)
     use_compile_cache()
-    if call.devices > 1:
-        jax.config.update("jax_num_cpu_devices", call.devices)  # of no effect on GPUs
-    shards = call.shards or call.devices
-    config["shards"] = shards
-    run = Run(path, config=config, resume=call.resume, shards=shards, devices=call.devices)
+    here = (call.devices or 1) // (call.processes or 1)
+    if here > 1:
+        jax.config.update("jax_num_cpu_devices", here)  # of no effect on GPUs
+    with _together(call) as group:
+        return _run(recipe.name, module, call, arguments, group.is_first)
+
+
+def _together(call: Any) -> contextlib.AbstractContextManager[Group]:
+    """The processes of this run, once they have found each other."""
+    if call.coordinator is None:
+        return contextlib.nullcontext(Group())
+    return join(call.coordinator, process=call.process, processes=call.processes, timeout=call.join_timeout)
+
+
+def _run(name: str, module: Any, call: Any, arguments: list[str], is_first: bool) -> int:
+    path = call.run_dir or fresh_directory(name)
+    devices = call.devices or (1 if call.coordinator is None else jax.device_count())
+    shards = call.shards or devices
+    config = {"recipe": name, **dataclasses.asdict(call.config), "shards": shards}
+    run = Run(path, config=config, resume=call.resume, shards=shards, devices=devices)
     started = time.monotonic()
     try:
         module.run(call.config, run)
@@ -44,6 +58,8 @@ def main(arguments: list[str]) -> int:
     except BaseException:
         run.remove_if_unused()
         raise
+    if not is_first:
+        return 0
     page = write_page([run.path], run.path / "report.html")
     print_numbers(run.path)
     print(f"done in {time.monotonic() - started:.0f} s: {page}")
@@ -84,7 +100,13 @@ def _parse(name: str, module: Any, options: list[str]) -> Any:
                 "quick",
                 "Which defaults: quick (under a minute on two cores) or full (the paper's).",
             ),
-            _field("devices", int, 1, "Devices that each batch is spread over."),
+            _field(
+                "devices",
+                int | None,
+                None,
+                "Devices that each batch is spread over, those of all processes together; one by default, "
+                "or all that several processes have.",
+            ),
             _field(
                 "shards",
                 int | None,
@@ -92,6 +114,16 @@ def _parse(name: str, module: Any, options: list[str]) -> Any:
                 "Parts of a batch, each with its own noise; the numbers depend on "
                 "these and not on the devices. One for each device by default.",
             ),
+            _field(
+                "coordinator",
+                str | None,
+                None,
+                "HOST:PORT at which the first of several processes listens (and at the port after it). "
+                "Start the same command in each, with its own --process.",
+            ),
+            _field("process", int | None, None, "Number of this process, from 0; 0 writes the run."),
+            _field("processes", int | None, None, "How many processes there are."),
+            _field("join_timeout", float, 60.0, "Seconds to wait for the other processes."),
             ("config", tyro.conf.OmitArgPrefixes[module.Config], dataclasses.field(default=default)),
         ],
     )
@@ -102,7 +134,11 @@ def _parse(name: str, module: Any, options: list[str]) -> Any:
         description=module.__doc__,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
-    check_integer("devices", parsed.devices, minimum=1)
+    if parsed.devices is not None:
+        check_integer("devices", parsed.devices, minimum=1)
+    several = (parsed.coordinator, parsed.process, parsed.processes)
+    if any(value is not None for value in several) and None in several:
+        raise ArgumentError("several processes need all of --coordinator, --process and --processes")
     if parsed.resume and parsed.run_dir is None:
         raise ArgumentError("--resume needs --run-dir DIR, the run to go on with")
     return parsed

@@ -10,6 +10,7 @@ from backthrough.train.environment import (
 from backthrough.train.loop import Evaluate, Fitted, Step, fit, restore
 from backthrough.train.metrics import read_metrics
 from backthrough.train.placement import mean_over_shards
+from backthrough.train.processes import Group, join
 from backthrough.train.progress import ProgressBar
 from backthrough.train.result import Number, mean_number
 from backthrough.train.run import Run, read_config
@@ -21,6 +22,7 @@ __all__ = [
     "Checkpoint",
     "Evaluate",
     "Fitted",
+    "Group",
     "Number",
     "ProgressBar",
     "Run",
@@ -29,6 +31,7 @@ __all__ = [
     "describe_environment",
     "describe_machine",
     "fit",
+    "join",
     "load_checkpoint",
     "load_newest",
     "mean_number",

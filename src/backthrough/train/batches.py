@@ -25,12 +25,16 @@ class BatchSource(Protocol):
         """JSON values that tell whether a resumed run gets the same batches."""
         ...
 
-    def inputs(self, step: int) -> PyTree:
-        """Host arrays from which `fetch` makes the batch of this zero-based step."""
+    def n_rows(self) -> int:
+        """Rows of a batch."""
+        ...
+
+    def inputs(self, step: int, rows: slice) -> PyTree:
+        """Host arrays from which `fetch` makes these rows of the batch of this zero-based step."""
         ...
 
     def fetch(self, data: PyTree, inputs: PyTree) -> PyTree:
-        """The batch; traced inside the compiled loop."""
+        """The rows; traced inside the compiled loop."""
         ...
 
 
@@ -53,13 +57,7 @@ class Batches:
     """
 
     def __init__(self, data: PyTree, batch_size: int, *, seed: int | Sequence[int]):
-        leaves = jax.tree_util.tree_leaves_with_path(data)
-        if not leaves:
-            raise DataError("there are no arrays to make batches of")
-        sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
-        if len(set(sizes.values())) > 1 or () in sizes.values():
-            raise DataError(f"all arrays need one common leading axis, got {sizes}")
-        (self.n_data,) = next(iter(sizes.values()))
+        self.n_data = _common_length(data)
         if self.n_data == 0:
             raise DataError("the data are empty: there is no row to make a batch of")
         self.batch_size = check_integer("batch_size", batch_size, minimum=1)
@@ -72,7 +70,7 @@ class Batches:
             self.seed = [check_integer("seed", own, minimum=0) for own in seed]
         else:
             self.seed = check_integer("seed", seed, minimum=0)
-        for path, leaf in leaves:
+        for path, leaf in jax.tree_util.tree_leaves_with_path(data):
             _check_numbers(jax.tree_util.keystr(path), leaf)
         self.data = jax.tree_util.tree_map(jnp.asarray, data)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
@@ -86,11 +84,15 @@ class Batches:
             digest.update(np.ascontiguousarray(array).data)
         return {"batch_size": self.batch_size, "batch seed": self.seed, "data": digest.hexdigest()}
 
-    def inputs(self, step: int) -> np.ndarray:
-        """Row numbers of the batch of this step, shape (batch_size,), or (batch_size, copies)."""
+    def n_rows(self) -> int:
+        """The batch size."""
+        return self.batch_size
+
+    def inputs(self, step: int, rows: slice = slice(None)) -> np.ndarray:
+        """Row numbers of the batch of this step, shape (row,), or (row, copies)."""
         if isinstance(self.seed, int):
-            return self._rows(self.seed, step)
-        return np.stack([self._rows(seed, step) for seed in self.seed], axis=1)
+            return self._rows(self.seed, step)[rows]
+        return np.stack([self._rows(seed, step)[rows] for seed in self.seed], axis=1)
 
     def fetch(self, data: PyTree, inputs: PyTree) -> PyTree:
         """The rows `inputs` of every array."""
@@ -120,25 +122,62 @@ class Stream:
 
     Args:
         batch: `batch(step)` returns the arrays of that zero-based step. It must return the same arrays
-            whenever it is called with the same step, and the same shapes and dtypes for all.
+            whenever it is called with the same step, and the same shapes and dtypes for all. With
+            `batch_size` it is called as `batch(step, rows)` instead and returns only the rows in that slice
+            of the batch: so each of several processes makes no more than its own.
+        batch_size: Rows in a batch.
+
+    Raises:
+        ArgumentError: if `batch_size` is less than 1.
     """
 
     data = None
 
-    def __init__(self, batch: Callable[[int], PyTree]):
+    def __init__(self, batch: Callable[..., PyTree], *, batch_size: int | None = None):
         self._batch = batch
+        self._n_rows = None if batch_size is None else check_integer("batch_size", batch_size, minimum=1)
+        self._by_rows = batch_size is not None
 
     def identity(self) -> dict[str, Any]:
         """Nothing: a function cannot be compared."""
         return {}
 
-    def inputs(self, step: int) -> PyTree:
-        """The batch of this step, as NumPy arrays."""
-        return jax.tree_util.tree_map(np.asarray, self._batch(step))
+    def n_rows(self) -> int:
+        """Rows of a batch, found in the first one unless they were given."""
+        if self._n_rows is None:
+            self._n_rows = _common_length(self._batch(0))
+        return self._n_rows
+
+    def inputs(self, step: int, rows: slice = slice(None)) -> PyTree:
+        """These rows of the batch of this step, as NumPy arrays."""
+        if self._by_rows:
+            made = self._batch(step, slice(*rows.indices(self.n_rows())))
+            return jax.tree_util.tree_map(np.asarray, made)
+        made = jax.tree_util.tree_map(np.asarray, self._batch(step))
+        if rows == slice(None):
+            return made
+        if _common_length(made) != self.n_rows():
+            raise DataError(
+                f"the batch of step {step} has {_common_length(made)} rows and that of step 0 had "
+                f"{self.n_rows()}"
+            )
+        return jax.tree_util.tree_map(lambda leaf: leaf[rows], made)
 
     def fetch(self, data: Any, inputs: PyTree) -> PyTree:
-        """The batch itself."""
+        """The rows themselves."""
         return inputs
+
+
+def _common_length(arrays: PyTree) -> int:
+    """The length of the leading axis that all arrays share."""
+    leaves = jax.tree_util.tree_leaves_with_path(arrays)
+    if not leaves:
+        raise DataError("there are no arrays to make batches of")
+    sizes = {jax.tree_util.keystr(path): np.shape(leaf)[:1] for path, leaf in leaves}
+    if len(set(sizes.values())) > 1 or () in sizes.values():
+        raise DataError(f"all arrays need one common leading axis, got {sizes}")
+    ((length,),) = set(sizes.values())
+    return length
 
 
 def _check_numbers(name: str, leaf: Any) -> None:

@@ -10,7 +10,7 @@ import io
 import json
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import numpy as np
 
 from backthrough.core import CheckpointError, DamagedCheckpointError, PyTree
 from backthrough.core.files import TEMPORARY_PREFIX, sync_folder, write_atomically
+from backthrough.train.processes import Group
 
 FORMAT_VERSION = 1
 KEEP_NEWEST = 3  # one is enough until it is damaged; two more survive that
@@ -56,17 +57,7 @@ def save_checkpoint(
         folder.mkdir(parents=True)
         sync_folder(folder.parent)
     stem = f"step-{step:012d}"
-    leaves, arrays = [], []
-    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
-        array, description = _to_host(leaf)
-        leaves.append({"path": jax.tree_util.keystr(path), **description})
-        arrays.append(array)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for index, array in enumerate(arrays):
-            with archive.open(zipfile.ZipInfo(f"{index}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
-    data = buffer.getbuffer()
+    leaves, data = _pack(state)
     manifest = {
         "format": FORMAT_VERSION,
         "step": step,
@@ -120,11 +111,7 @@ def load_checkpoint(manifest_path: Path, like: PyTree, *, config_hash: str | Non
             )
     if found:
         raise CheckpointError(f"{manifest_path} has arrays that the state lacks: {', '.join(found)}")
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        arrays = [_from_host(archive[str(index)], entry) for index, entry in enumerate(manifest["leaves"])]
-    by_path = {entry["path"]: array for entry, array in zip(manifest["leaves"], arrays, strict=True)}
-    leaves = [by_path[jax.tree_util.keystr(path)] for path, _ in expected]
-    state = jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(like), leaves)
+    state = _unpack(manifest["leaves"], data, like)
     return Checkpoint(manifest["step"], state, manifest["records"], npz)
 
 
@@ -150,6 +137,44 @@ def load_newest(folder: Path, like: PyTree, *, config_hash: str) -> Checkpoint |
             "Start a new run directory, or restore the files."
         )
     return None
+
+
+def share_checkpoint(found: Checkpoint | None, like: PyTree, group: Group) -> Checkpoint | None:
+    """The checkpoint that the first of several processes has found, in all of them and bit for bit."""
+    if group.size == 1:
+        return found
+    about, data = None, b""
+    if found is not None:
+        leaves, data = _pack(found.state)
+        about = {"step": found.step, "records": found.records, "path": str(found.path), "leaves": leaves}
+    about = group.share(about)
+    if about is None:
+        return None
+    state = _unpack(about["leaves"], group.share_bytes(bytes(data)), like)
+    return Checkpoint(about["step"], state, about["records"], Path(about["path"]))
+
+
+def _pack(state: PyTree) -> tuple[list[dict[str, Any]], memoryview]:
+    """Descriptions of the leaves, and an npz of their arrays."""
+    leaves = []
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for index, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state)):
+            array, description = _to_host(leaf)
+            leaves.append({"path": jax.tree_util.keystr(path), **description})
+            with archive.open(zipfile.ZipInfo(f"{index}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return leaves, buffer.getbuffer()
+
+
+def _unpack(leaves: Sequence[Mapping[str, Any]], data: bytes, like: PyTree) -> PyTree:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        by_path = {
+            entry["path"]: _from_host(archive[str(index)], entry) for index, entry in enumerate(leaves)
+        }
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like)]
+    structure = jax.tree_util.tree_structure(like)
+    return jax.tree_util.tree_unflatten(structure, [by_path[path] for path in paths])
 
 
 def _manifests(folder: Path) -> list[Path]:

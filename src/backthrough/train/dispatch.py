@@ -72,16 +72,17 @@ class Program:
             _is_float(leaf) and bool(jnp.isfinite(leaf).all()) for leaf in jax.tree_util.tree_leaves(arrays)
         ]
         self._dispatched = 0
-        first = batches.inputs(0)
+        self._rows = slice(None)
+        if placement.shards > 1:
+            placement.check_batch(batches.n_rows())
+            self._rows = placement.own_rows(batches.n_rows())
+        first = batches.inputs(0, self._rows)
         self._fixed = steps_per_dispatch is not None
         if steps_per_dispatch is None:
             size = sum(np.asarray(leaf).nbytes for leaf in jax.tree_util.tree_leaves(first))
             self._capacity = int(np.clip(MOST_INPUT_BYTES // max(size, 1), 1, MOST_STEPS_A_DISPATCH))
         else:
             self._capacity = check_integer("steps_per_dispatch", steps_per_dispatch, minimum=1)
-
-        for leaf in jax.tree_util.tree_leaves(first):
-            placement.check_batch(len(leaf))
 
         copies = self.copies = (step.n_copies,) if isinstance(step, StepOfCopies) else ()
 
@@ -94,11 +95,11 @@ class Program:
             _check_unchanged(self._static, new_static)
             return jax.tree_util.tree_map(_strong, new_arrays), mean_over_shards(_scalars(metrics, copies))
 
-        part = jax.tree_util.tree_map(lambda leaf: leaf[: len(leaf) // placement.shards], first)
+        part = jax.tree_util.tree_map(lambda leaf: placement.cut(np.asarray(leaf)[None])[0, 0], first)
         new, metrics = jax.eval_shape(on_one_shard, self.initial, batches.data, part, key)
         _check_same_structure(self.initial, new)
         if placement.shards > 1:
-            _check_shards_agree(on_one_shard, (self.initial, batches.data, first, key), placement)
+            _check_shards_agree(on_one_shard, (self.initial, batches.data, part, key), placement.shards)
         self.metric_names = list(metrics)
         self._first = _describe(first)
         one_step = placement.over_shards(on_one_shard)
@@ -127,10 +128,13 @@ class Program:
         """The whole state from its arrays."""
         return eqx.combine(arrays, self._static)
 
-    def advance(self, arrays: PyTree, done: int, at_most: int) -> Dispatch:
-        """Makes up to `at_most` steps from the state after `done` steps."""
+    def read(self, arrays: PyTree) -> PyTree:
+        """The whole state from replicated arrays, as this process can read it."""
+        return self.combine(self.placement.local(arrays))
+
+    def advance(self, arrays: PyTree, done: int, count: int) -> Dispatch:
+        """Makes `count` steps, or fewer if something goes bad, from the state after `done` steps."""
         started = time.perf_counter()
-        count = min(at_most, self._next_count())
         new, metrics = self._steps(arrays, done, count)
         self._measure(count, time.perf_counter() - started)
         bad = _first_nonfinite(metrics)
@@ -152,7 +156,7 @@ class Program:
         return new, {name: np.asarray(series)[:count] for name, series in metrics.items()}
 
     def _inputs(self, step: int) -> PyTree:
-        inputs = self._batches.inputs(step)
+        inputs = self._batches.inputs(step, self._rows)
         if _describe(inputs) != self._first:
             raise DataError(
                 f"the batch of step {step} has the arrays {_describe(inputs)} and that of step 0 had "
@@ -166,7 +170,8 @@ class Program:
         stacked[len(leaves) :] = leaves[0]
         return self.placement.cut(stacked)
 
-    def _next_count(self) -> int:
+    def next_count(self) -> int:
+        """How many steps the next dispatch should make at most."""
         if self._fixed:
             return self._capacity
         if self.steps_per_second is None:
@@ -179,7 +184,7 @@ class Program:
             self.steps_per_second = count / max(seconds, 1e-9)
 
     def _is_finite(self, arrays: PyTree) -> bool:
-        leaves = jax.tree_util.tree_leaves(arrays)
+        leaves = jax.tree_util.tree_leaves(self.placement.local(arrays))
         watched = [leaf for leaf, watch in zip(leaves, self._watched, strict=True) if watch]
         return bool(self._all_finite(watched)) if watched else True
 
@@ -230,19 +235,17 @@ def _check_same_structure(before: PyTree, after: PyTree) -> None:
         raise ArgumentError("step must return the state in the same containers (tuple, list, dict, ...)")
 
 
-def _check_shards_agree(step: Callable[..., Any], arguments: Any, placement: Placement) -> None:
+def _check_shards_agree(step: Callable[..., Any], arguments: Any, shards: int) -> None:
     """Traces the step on all shards at once, where a state that differs between them shows."""
-    arrays, data, inputs, key = arguments
-    cut = jax.tree_util.tree_map(lambda leaf: placement.cut(np.asarray(leaf)[None])[0], inputs)
+    arrays, data, part, key = arguments
+    parts = jax.tree_util.tree_map(lambda leaf: jax.ShapeDtypeStruct((shards, *leaf.shape), leaf.dtype), part)
     try:
-        jax.eval_shape(
-            Placement(placement.shards, placement.devices[:1]).over_shards(step), arrays, data, cut, key
-        )
+        jax.eval_shape(Placement(shards, (None,)).over_shards(step), arrays, data, parts, key)
     except ValueError as error:
         if "out_axes" not in str(error):
             raise
         raise ArgumentError(
-            f"the new state differs between the {placement.shards} shards of the batch: pass the gradients "
+            f"the new state differs between the {shards} shards of the batch: pass the gradients "
             "(and whatever else depends on the batch or the key) through train.mean_over_shards in the step"
         ) from None
 

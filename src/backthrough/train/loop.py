@@ -1,7 +1,8 @@
 """`fit`: the one training loop. Compiles a step once, runs many a dispatch, and loses nothing."""
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,6 +26,7 @@ from backthrough.train.checkpoints import load_newest
 from backthrough.train.dispatch import Program, Trouble
 from backthrough.train.metrics import WindowMean
 from backthrough.train.placement import Placement
+from backthrough.train.processes import current_group
 from backthrough.train.progress import ProgressBar
 from backthrough.train.run import Run, hash_config, read_config
 from backthrough.train.run_files import RunFiles
@@ -106,8 +108,9 @@ def fit(
             which convolutions on a CPU need to be fast.
         shards: Parts that each batch is cut into, each with a key of its own; see `mean_over_shards`. The
             run's by default, or one for each device.
-        devices: Devices that the shards are spread over; the run's by default, or one. The numbers depend on
-            the shards, not on the devices.
+        devices: Devices that the shards are spread over, those of all processes together; the run's by
+            default, or one, or (with several processes, see `join`) all there are. The numbers depend on the
+            shards, not on the devices.
         label: Shown beside the progress bar.
 
     Returns:
@@ -119,6 +122,7 @@ def fit(
             a checkpoint first, and is the error's `state`.
         Interrupted: after Ctrl-C or SIGTERM with a `run`: the state is saved and the run can be resumed.
         CheckpointError: when the run's checkpoints cannot be used.
+        RunError: when another process of the training is gone; the last good state is saved.
     """
     n_steps = check_integer("n_steps", n_steps, minimum=1)
     log_every = _check_interval("log_every", log_every) or max(1, n_steps // ROWS_BY_DEFAULT)
@@ -135,6 +139,7 @@ def fit(
             raise ArgumentError(f"run must be a Run, such as Run({run!r}), got {type(run).__name__}")
         shards = run.shards if shards is None else shards
         devices = run.devices if devices is None else devices
+    group = current_group()
     step_key, evaluation_key = jax.random.split(key)
     program = Program(
         step,
@@ -142,22 +147,23 @@ def fit(
         batches,
         key=step_key,
         steps_per_dispatch=steps_per_dispatch,
-        placement=Placement.choose(n_shards=shards, n_devices=devices),
+        placement=Placement.choose(n_shards=shards, n_devices=devices, group=group),
     )
     arrays, done, evaluated, window = program.initial, 0, 0, WindowMean(log_every, n_steps)
     rows: list[dict[str, Any]] = []
+    identity = {
+        "key": np.asarray(jax.random.key_data(key)).tolist(),
+        "n_steps": n_steps,
+        "log_every": log_every,
+        "metrics": program.metric_names,
+        "shards": program.placement.shards,
+        **batches.identity(),
+    }
+    group.check_agreement("training", identity)
     files = None
     if run is not None:
-        identity = {
-            "key": np.asarray(jax.random.key_data(key)).tolist(),
-            "n_steps": n_steps,
-            "log_every": log_every,
-            "metrics": program.metric_names,
-            "shards": program.placement.shards,
-            **batches.identity(),
-        }
         run.claim()
-        files = RunFiles(run, identity)
+        files = RunFiles(run, identity, group)
         found = files.newest(arrays)
         if found is not None:
             arrays, done, evaluated = found.state, found.step, found.records["evaluated"]
@@ -166,7 +172,19 @@ def fit(
 
     def save() -> None:
         if files is not None:
-            files.save(done, arrays, evaluated=evaluated, window=window.sums)
+            files.save(done, program.placement.local(arrays), evaluated=evaluated, window=window.sums)
+
+    @contextlib.contextmanager
+    def saving_if_left_alone() -> Iterator[None]:
+        """Saves the last good state when what fails does so because another process is gone."""
+        try:
+            yield
+        except Exception as error:
+            lost = group.explain(error)
+            if lost is None:
+                raise
+            save()
+            raise lost from error
 
     def log(new: list[dict[str, Any]]) -> None:
         rows.extend(new)
@@ -179,21 +197,28 @@ def fit(
             if evaluate is not None and evaluated < done and _is_evaluation(done, evaluate_every, n_steps):
                 own_key = jax.random.fold_in(evaluation_key, done)
                 try:
-                    numbers = _numbers(evaluate(program.combine(arrays), key=own_key), program.copies)
+                    numbers = _numbers(evaluate(program.read(arrays), key=own_key), program.copies)
                 except BaseException:
                     save()
                     raise
+                with saving_if_left_alone():
+                    numbers = group.share(numbers)
                 trouble = _nonfinite(numbers, done)
                 if trouble is not None:
                     save()
-                    raise _divergence(trouble, run, done, program.combine(arrays))
+                    raise _divergence(trouble, run, done, program.read(arrays))
                 log([{"step": done, **numbers}])
                 evaluated = done
-            if done == n_steps or stop.requested:
+            with saving_if_left_alone():
+                agreed = group.gather({"stop": stop.requested, "count": program.next_count()})
+            stopped = any(own["stop"] for own in agreed)
+            if done == n_steps or stopped:
                 save()
                 break
             boundaries = [_next(done, every) for every in (evaluate_every, checkpoint_every) if every]
-            dispatch = program.advance(arrays, done, min([n_steps, *boundaries]) - done)
+            count = min([n_steps - done, agreed[0]["count"], *(next - done for next in boundaries)])
+            with saving_if_left_alone():
+                dispatch = program.advance(arrays, done, count)
             log(window.add(done, dispatch.metrics))
             arrays, done = dispatch.arrays, done + dispatch.n_steps
             latest = rows[-1] if rows else {}
@@ -201,15 +226,15 @@ def fit(
             bar.update(done, program.steps_per_second, shown)
             if dispatch.trouble is not None:
                 save()
-                raise _divergence(dispatch.trouble, run, done, program.combine(arrays))
+                raise _divergence(dispatch.trouble, run, done, program.read(arrays))
             if done < n_steps and _is_due(checkpoint_every, done, last_save):
                 save()
                 last_save = time.monotonic()
-    if stop.requested:
+    if stopped:
         raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
     if files is not None:
-        rows = files.rows()
-    return Fitted(program.combine(arrays), rows)
+        rows = group.share(files.rows())
+    return Fitted(program.read(arrays), rows)
 
 
 def restore(path: str | Path, state: PyTree) -> PyTree:

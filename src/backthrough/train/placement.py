@@ -1,8 +1,8 @@
-"""Data parallelism: a batch is cut into shards, and the shards lie on one device or on many.
+"""Data parallelism: a batch is cut into shards, which lie on one device or many, in one process or several.
 
 What is computed depends on the number of shards alone. Each shard has its own key, and what must be the same
 for all of them goes through `mean_over_shards`. So a run gives the same numbers, to rounding, on one device
-and on many, and can be resumed on another number of devices.
+and on many, and can be resumed on another number of devices or processes.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer
+from backthrough.train.processes import Group
 
 LANES, DEVICES = "shards of a device", "devices"
 
@@ -43,33 +44,42 @@ class Placement:
 
     Attributes:
         shards: Parts of the batch.
-        devices: The devices, each with shards / len(devices) of them.
+        devices: The devices, those of one process after those of another, each with shards / len(devices).
+        processes: How many processes the devices belong to.
+        process: Number of this process.
     """
 
     shards: int
     devices: tuple[Any, ...]
+    processes: int = 1
+    process: int = 0
 
     @classmethod
-    def choose(cls, *, n_shards: int | None, n_devices: int | None) -> "Placement":
-        """The first devices (one by default), with one shard each unless told otherwise.
+    def choose(cls, *, n_shards: int | None, n_devices: int | None, group: Group) -> "Placement":
+        """The first devices of each process, with one shard each unless told otherwise.
+
+        One device by default, or all that several processes have.
 
         Raises:
-            ArgumentError: if there are fewer devices, or the shards cannot be shared out evenly.
+            ArgumentError: if there are fewer devices, or they or the shards cannot be shared out evenly.
         """
-        n_devices = check_integer("devices", 1 if n_devices is None else n_devices, minimum=1)
+        default = 1 if group.size == 1 else jax.device_count()
+        n_devices = check_integer("devices", default if n_devices is None else n_devices, minimum=1)
         n_shards = check_integer("shards", n_devices if n_shards is None else n_shards, minimum=1)
-        present = jax.devices()
-        if n_devices > len(present):
-            raise ArgumentError(
-                f"devices={n_devices} were asked for and there are {len(present)} ({present[0].device_kind})"
-            )
-        if n_shards % n_devices:
-            nearest = max(1, round(n_shards / n_devices)) * n_devices
-            raise ArgumentError(
-                f"shards={n_shards} cannot be shared out among {n_devices} devices; the nearest that can "
-                f"is {nearest}"
-            )
-        return cls(n_shards, tuple(present[:n_devices]))
+        _check_shares("devices", n_devices, group.size, "processes")
+        _check_shares("shards", n_shards, n_devices, "devices")
+        here = n_devices // group.size
+        chosen = []
+        for process in range(group.size):
+            present = [device for device in jax.devices() if device.process_index == process]
+            if here > len(present):
+                which = f" in process {process}" if group.size > 1 else ""
+                raise ArgumentError(
+                    f"devices={here} were asked for{which} and there are {len(present)} "
+                    f"({present[0].device_kind})"
+                )
+            chosen += present[:here]
+        return cls(n_shards, tuple(chosen), group.size, group.index)
 
     @property
     def mesh(self) -> Mesh:
@@ -85,9 +95,16 @@ class Placement:
                 f"can is {nearest}"
             )
 
+    def own_rows(self, n_rows: int) -> slice:
+        """The rows of a batch that this process works on."""
+        here = n_rows // self.processes
+        return slice(self.process * here, (self.process + 1) * here)
+
     def cut(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs of many steps, (step, row, ...) -> (step, shard, row of the shard, ...)."""
-        return inputs.reshape(inputs.shape[0], self.shards, -1, *inputs.shape[2:])
+        """This process's inputs of many steps, (step, row, ...) -> (step, shard, row of the shard, ...)."""
+        if self.shards == 1:
+            return inputs[:, None]
+        return inputs.reshape(inputs.shape[0], self.shards // self.processes, -1, *inputs.shape[2:])
 
     def over_shards(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """A step on all shards that lie on this device.
@@ -133,13 +150,40 @@ class Placement:
         """The arrays on every device."""
         if len(self.devices) == 1:
             return tree
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        if self.processes == 1:
+            return jax.device_put(tree, everywhere)
+
+        def put(array: Any) -> jax.Array:
+            if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+                raw = put(jax.random.key_data(array))
+                return jax.random.wrap_key_data(raw, impl=jax.random.key_impl(array))
+            return jax.make_array_from_process_local_data(everywhere, np.asarray(array), array.shape)
+
+        return jax.tree_util.tree_map(put, tree)
 
     def distribute(self, inputs: PyTree) -> PyTree:
-        """Inputs (step, shard, row, ...) with each device's shards on that device."""
+        """This process's inputs (step, shard, row, ...) with each device's shards on that device."""
         if len(self.devices) == 1:
             return inputs
-        return jax.device_put(inputs, NamedSharding(self.mesh, PartitionSpec(None, DEVICES)))
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, DEVICES))
+        return jax.tree_util.tree_map(
+            lambda array: jax.make_array_from_process_local_data(sharding, array), inputs
+        )
+
+    def local(self, tree: PyTree) -> PyTree:
+        """Replicated arrays as this process can read them, whatever the others do."""
+        if self.processes == 1:
+            return tree
+        return jax.tree_util.tree_map(lambda array: array.addressable_data(0), tree)
+
+
+def _check_shares(name: str, number: int, among: int, what: str) -> None:
+    if number % among:
+        nearest = max(1, round(number / among)) * among
+        raise ArgumentError(
+            f"{name}={number} cannot be shared out among {among} {what}; the nearest that can is {nearest}"
+        )
 
 
 def _only(inputs: PyTree) -> PyTree:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from backthrough.train.environment import describe_environment
 from backthrough.train.figures import Figures
 from backthrough.train.lock import LOCK_NAME, DirectoryLock
 from backthrough.train.metrics import MetricsFile
+from backthrough.train.processes import current_group
 from backthrough.train.result import Number
 
 
@@ -29,6 +31,9 @@ class Run:
         figures/          pictures, with their captions in figures.json
         result.json       the numbers; only what is reproducible
 
+    With several processes (see `join`) the first one has the directory; the others write into a folder of
+    their own that is removed when the run is.
+
     Args:
         path: The directory; made, with its parents, if missing.
         config: A dataclass or a mapping of JSON values. A resumed run must have the same one.
@@ -38,7 +43,7 @@ class Run:
 
     Raises:
         ArgumentError: if the directory is not empty and `resume` is false, if it holds something else than a
-            run, or if the configuration differs (naming the field).
+            run, or if the configuration differs (naming the field) from before or between processes.
         RunError: if the directory cannot be written, is in use by another process, or has damaged files.
     """
 
@@ -56,6 +61,11 @@ class Run:
         self.config = _plain({} if config is None else config)
         if not isinstance(self.config, dict):
             raise ArgumentError(f"config must be a dataclass or a mapping, got {config!r}")
+        group = current_group()
+        group.check_agreement("configuration", self.config)
+        if not group.is_first:
+            self._scratch = tempfile.TemporaryDirectory(prefix="backthrough-")
+            self.path = Path(self._scratch.name)
         self._claimed = False
         self.config_hash = hash_config(self.config)
         try:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from backthrough.core import ArgumentError, PyTree, RunError
-from backthrough.train.checkpoints import Checkpoint, load_newest, save_checkpoint
+from backthrough.train.checkpoints import Checkpoint, load_newest, save_checkpoint, share_checkpoint
 from backthrough.train.metrics import read_metrics
+from backthrough.train.processes import Group
 from backthrough.train.run import Run
 
 
@@ -15,10 +16,12 @@ class RunFiles:
     Args:
         run: The run directory.
         identity: JSON values that a resumed fit must share with the one that it continues.
+        group: The processes of the training; the first one's checkpoints are those of all.
     """
 
-    def __init__(self, run: Run, identity: Mapping[str, Any]):
+    def __init__(self, run: Run, identity: Mapping[str, Any], group: Group):
         self._run = run
+        self._group = group
         self._identity = dict(identity)
 
     def newest(self, like: PyTree) -> Checkpoint | None:
@@ -29,6 +32,10 @@ class RunFiles:
             CheckpointError: if the checkpoints cannot be used.
             RunError: if rows of the metrics have been lost.
         """
+        found = self._newest_on_disk(like) if self._group.is_first else None
+        return share_checkpoint(found, like, self._group)
+
+    def _newest_on_disk(self, like: PyTree) -> Checkpoint | None:
         found = load_newest(self._run.checkpoints, like, config_hash=self._run.config_hash)
         if found is not None:
             before = found.records["identity"]
@@ -50,6 +57,8 @@ class RunFiles:
 
     def save(self, done: int, arrays: PyTree, *, evaluated: int, window: Mapping[str, Any]) -> None:
         """Saves a checkpoint after `done` steps."""
+        if not self._group.is_first:
+            return
         try:
             records = {
                 "identity": self._identity,

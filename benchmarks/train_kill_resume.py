@@ -58,7 +58,7 @@ def train_in_child(path: Path, ready: Event) -> None:
 
     run = Run(path, config={"n_steps": N_STEPS}, resume=True)
     ready.set()
-    state, _ = fit(
+    state = fit(
         step,
         (initial, optimiser.init(eqx.filter(initial, eqx.is_array))),
         Stream(batch),
@@ -70,7 +70,7 @@ def train_in_child(path: Path, ready: Event) -> None:
         log_every=3,
         checkpoint_every=20,
         steps_per_dispatch=7,
-    )
+    ).state
     run.save_result([mean_number("bound", np.asarray(bounds(state, key)), "nats", "all data")])
 
 

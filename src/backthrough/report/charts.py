@@ -16,13 +16,14 @@ WARM_UP = 0.02  # the first values may be far off; they do not set the axis
 Curve = tuple[Sequence[float], Sequence[Any]]  # values: numbers, or one number a copy
 
 
-def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
+def line_chart(title: str, curves: Mapping[str, Curve], *, of: str = "copies") -> str:
     """A `<figure>` with one chart of several curves against the step.
 
     Args:
         title: The quantity on the vertical axis.
         curves: For each name the steps and the values, in order. Values that are lists, one number for each
             copy of a training, are drawn as their median and a band.
+        of: What a curve with a band is the median of.
     """
     bands = {name: _band(*curve) for name, curve in curves.items() if isinstance(curve[1][0], list)}
     copies = {name: len(curves[name][1][0]) for name in bands}
@@ -75,7 +76,7 @@ def line_chart(title: str, curves: Mapping[str, Curve]) -> str:
     )
     notes = " The first values lie outside." if outside else ""
     if copies:
-        notes += f" Median of {max(copies.values())} copies; the band holds 80 % of them."
+        notes += f" Median of {max(copies.values())} {of}; the band holds 80 % of them."
     notes += f" Shown thinned to {MOST_POINTS:,} points." if every else ""
     return (
         f'<figure><svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '

@@ -11,12 +11,13 @@ from typing import Any
 from backthrough.core import RunError
 from backthrough.core.files import write_atomically
 from backthrough.report.charts import line_chart
+from backthrough.report.comparison import comparison
 from backthrough.report.formatting import with_error
 from backthrough.train import read_config, read_metrics
 
 
 def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> Path:
-    """Writes a self-contained page about the runs.
+    """Writes a self-contained page about the runs; several of one recipe are compared first.
 
     Args:
         runs: Run directories, in the order shown.
@@ -29,7 +30,8 @@ def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> 
     Raises:
         RunError: if a directory holds no run, or one of its files is damaged.
     """
-    sections = [_section(Path(run)) for run in runs]
+    runs = [Path(run) for run in runs]
+    sections = [*_comparisons(runs), *(_section(run) for run in runs)]
     title = title or ", ".join(dict.fromkeys(Path(run).resolve().name for run in runs))
     assets = files("backthrough.report") / "assets"
     html = (
@@ -41,6 +43,18 @@ def write_page(runs: Sequence[Path], out: Path, *, title: str | None = None) -> 
     )
     write_atomically(out, html.encode())
     return out
+
+
+def _comparisons(runs: Sequence[Path]) -> list[str]:
+    """A comparison for each recipe that there are several runs of."""
+    by_recipe: dict[str, list[Path]] = {}
+    for run in dict.fromkeys(runs):
+        by_recipe.setdefault(str(read_config(run).get("recipe", "runs")), []).append(run)
+    return [
+        comparison(recipe, own, {r: _result(r / "result.json") for r in own if (r / "result.json").exists()})
+        for recipe, own in by_recipe.items()
+        if len(own) > 1
+    ]
 
 
 def _section(run: Path) -> str:
@@ -95,6 +109,9 @@ def _charts(run: Path) -> str:
             steps, values = charts.setdefault(quantity, {}).setdefault(curve or quantity, ([], []))
             steps.append(row["step"])
             values.append(value)
+    if (run / "speed.jsonl").exists():
+        speed = read_metrics(run / "speed.jsonl")
+        charts["steps a second"] = {"": ([row["step"] for row in speed], [row["steps/s"] for row in speed])}
     drawn = "".join(line_chart(quantity, curves) for quantity, curves in charts.items())
     return f'<h3>Training</h3><div class="charts">{drawn}</div>' if drawn else ""
 

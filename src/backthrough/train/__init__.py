@@ -1,6 +1,8 @@
 """The training loop, run directories and checkpoints that every room uses."""
 
+from backthrough.train.average import Averaged, moving_average
 from backthrough.train.batches import Batches, BatchSource, Stream
+from backthrough.train.best import Best
 from backthrough.train.checkpoints import Checkpoint, load_checkpoint, load_newest, save_checkpoint
 from backthrough.train.environment import (
     describe_environment,
@@ -14,11 +16,14 @@ from backthrough.train.processes import Group, join
 from backthrough.train.progress import ProgressBar
 from backthrough.train.result import Number, mean_number
 from backthrough.train.run import Run, read_config
+from backthrough.train.schedules import ScheduleName, schedule
 from backthrough.train.seeds import over_seeds
 
 __all__ = [
+    "Averaged",
     "BatchSource",
     "Batches",
+    "Best",
     "Checkpoint",
     "Evaluate",
     "Fitted",
@@ -26,6 +31,7 @@ __all__ = [
     "Number",
     "ProgressBar",
     "Run",
+    "ScheduleName",
     "Step",
     "Stream",
     "describe_environment",
@@ -36,10 +42,12 @@ __all__ = [
     "load_newest",
     "mean_number",
     "mean_over_shards",
+    "moving_average",
     "over_seeds",
     "read_config",
     "read_metrics",
     "restore",
     "save_checkpoint",
+    "schedule",
     "use_compile_cache",
 ]

@@ -25,7 +25,6 @@ from backthrough.core.files import TEMPORARY_PREFIX, sync_folder, write_atomical
 from backthrough.train.processes import Group
 
 FORMAT_VERSION = 1
-KEEP_NEWEST = 3  # one is enough until it is damaged; two more survive that
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,16 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    folder: Path, step: int, state: PyTree, *, config_hash: str, records: Mapping[str, Any]
+    folder: Path,
+    step: int,
+    state: PyTree,
+    *,
+    config_hash: str,
+    records: Mapping[str, Any],
+    keep: int = 3,
+    spare: int | None = None,
 ) -> Path:
-    """Writes the arrays of `state` after `step` steps into `folder` and removes all but the newest three.
+    """Writes the arrays of `state` after `step` steps into `folder` and removes the old ones.
 
     Args:
         folder: Where the checkpoint files live; made if missing.
@@ -49,6 +55,8 @@ def save_checkpoint(
         state: A pytree whose leaves are JAX arrays (typed keys allowed).
         config_hash: Identifies the configuration; `load_newest` refuses another.
         records: JSON values to return with the state.
+        keep: How many of the newest stay: one is enough until it is damaged, the others survive that.
+        spare: Step of another that stays, such as the best.
 
     Returns:
         The path of the npz file.
@@ -56,7 +64,6 @@ def save_checkpoint(
     if not folder.is_dir():
         folder.mkdir(parents=True)
         sync_folder(folder.parent)
-    stem = f"step-{step:012d}"
     leaves, data = _pack(state)
     manifest = {
         "format": FORMAT_VERSION,
@@ -67,11 +74,17 @@ def save_checkpoint(
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     manifest["manifest_sha256"] = _manifest_digest(manifest)
-    npz = folder / f"{stem}.npz"
+    path = manifest_path(folder, step)
+    npz = path.with_suffix(".npz")
     write_atomically(npz, data)
-    write_atomically(folder / f"{stem}.json", json.dumps(manifest, indent=1).encode())
-    _remove_old(folder)
+    write_atomically(path, json.dumps(manifest, indent=1).encode())
+    _remove_old(folder, keep, manifest_path(folder, step if spare is None else spare))
     return npz
+
+
+def manifest_path(folder: Path, step: int) -> Path:
+    """The `.json` file of the checkpoint after `step` steps."""
+    return folder / f"step-{step:012d}.json"
 
 
 def load_checkpoint(manifest_path: Path, like: PyTree, *, config_hash: str | None = None) -> Checkpoint:
@@ -182,10 +195,11 @@ def _manifests(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.json"), reverse=True)
 
 
-def _remove_old(folder: Path) -> None:
-    """Removes all but the newest checkpoints, and what an interrupted save has left."""
-    for old in _manifests(folder)[KEEP_NEWEST:]:
-        old.unlink()
+def _remove_old(folder: Path, keep: int, spared: Path) -> None:
+    """Removes all but the newest checkpoints and one other, and what an interrupted save has left."""
+    for old in _manifests(folder)[keep:]:
+        if old != spared:
+            old.unlink()
     for path in folder.glob("step-*.npz"):
         if not path.with_suffix(".json").exists():
             path.unlink()

@@ -22,7 +22,8 @@ from backthrough.core import (
     check_key,
 )
 from backthrough.train.batches import BatchSource
-from backthrough.train.checkpoints import load_newest
+from backthrough.train.best import Best, BestSoFar
+from backthrough.train.checkpoints import load_checkpoint, load_newest, manifest_path
 from backthrough.train.dispatch import Program, Trouble
 from backthrough.train.metrics import WindowMean
 from backthrough.train.placement import Placement
@@ -63,10 +64,14 @@ class Fitted(NamedTuple):
         state: The state after the last step.
         metrics: The rows logged, oldest first: `{"step": 10, "loss": 0.3, ...}`. Step metrics are means over
             the `log_every` steps that end at `step`.
+        n_steps: Steps made: fewer than asked for if the patience for a better state came to its end.
+        best: The best state, if `fit` was asked to keep it.
     """
 
     state: PyTree
     metrics: list[dict[str, Any]]
+    n_steps: int
+    best: PyTree = None
 
 
 def fit(
@@ -81,6 +86,8 @@ def fit(
     evaluate_every: int | None = None,
     log_every: int | None = None,
     checkpoint_every: int | None = None,
+    keep_checkpoints: int = 3,
+    best: Best | None = None,
     steps_per_dispatch: int | None = None,
     shards: int | None = None,
     devices: int | None = None,
@@ -104,6 +111,8 @@ def fit(
         evaluate_every: Steps between evaluations; only after the last step when None.
         log_every: Steps that one row of metrics averages over; by default about 1,000 rows in all.
         checkpoint_every: Steps between checkpoints; by default every 30 seconds.
+        keep_checkpoints: How many of the newest checkpoints stay on disk, beside the best.
+        best: Keeps the best state by a number of `evaluate`, and stops early if that has a patience.
         steps_per_dispatch: Fixes the steps of one dispatch. With 1 the step is compiled outside any loop,
             which convolutions on a CPU need to be fast.
         shards: Parts that each batch is cut into, each with a key of its own; see `mean_over_shards`. The
@@ -130,8 +139,11 @@ def fit(
     checkpoint_every = _check_interval("checkpoint_every", checkpoint_every)
     check_key(key)
     _check_callable("step", step)
+    check_integer("keep_checkpoints", keep_checkpoints, minimum=1)
     if evaluate is not None:
         _check_callable("evaluate", evaluate)
+    if best is not None and (evaluate is None or evaluate_every is None):
+        raise ArgumentError("best needs evaluate and evaluate_every: it compares evaluations")
     if not isinstance(batches, BatchSource):
         raise ArgumentError(f"batches must be Batches or a Stream, got {type(batches).__name__}")
     if run is not None:
@@ -151,12 +163,14 @@ def fit(
     )
     arrays, done, evaluated, window = program.initial, 0, 0, WindowMean(log_every, n_steps)
     rows: list[dict[str, Any]] = []
+    best_so_far, best_arrays = BestSoFar(best), None
     identity = {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "n_steps": n_steps,
         "log_every": log_every,
         "metrics": program.metric_names,
         "shards": program.placement.shards,
+        "best": None if best is None else [best.metric, best.larger_is_better],
         **batches.identity(),
     }
     group.check_agreement("training", identity)
@@ -168,11 +182,21 @@ def fit(
         if found is not None:
             arrays, done, evaluated = found.state, found.step, found.records["evaluated"]
             window = WindowMean(log_every, n_steps, found.records["window"])
+            best_so_far = BestSoFar(best, found.records["best"])
+            best_arrays = files.best(arrays, best_so_far.step).state if best_so_far.step else None
     arrays = program.placement.replicate(arrays)
 
     def save() -> None:
         if files is not None:
-            files.save(done, program.placement.local(arrays), evaluated=evaluated, window=window.sums)
+            files.save(
+                done,
+                program.placement.local(arrays),
+                keep=keep_checkpoints,
+                spare=best_so_far.step,
+                evaluated=evaluated,
+                window=window.sums,
+                best=best_so_far.records(),
+            )
 
     @contextlib.contextmanager
     def saving_if_left_alone() -> Iterator[None]:
@@ -191,36 +215,44 @@ def fit(
         if files is not None:
             files.append(new)
 
-    last_save = time.monotonic()
+    started = last_save = time.monotonic()
     with StopRequest(enabled=run is not None) as stop, ProgressBar(label, n_steps, done) as bar:
         while True:
             if evaluate is not None and evaluated < done and _is_evaluation(done, evaluate_every, n_steps):
                 own_key = jax.random.fold_in(evaluation_key, done)
                 try:
                     numbers = _numbers(evaluate(program.read(arrays), key=own_key), program.copies)
+                    numbers = group.share(numbers)
+                    trouble = _nonfinite(numbers, done)
+                    if trouble is not None:
+                        raise _divergence(trouble, run, done, program.read(arrays))
+                    is_better = best_so_far.is_better(done, numbers)
                 except BaseException:
                     save()
                     raise
-                with saving_if_left_alone():
-                    numbers = group.share(numbers)
-                trouble = _nonfinite(numbers, done)
-                if trouble is not None:
-                    save()
-                    raise _divergence(trouble, run, done, program.read(arrays))
                 log([{"step": done, **numbers}])
                 evaluated = done
+                if is_better:
+                    best_arrays = program.placement.local(arrays)
+                    save()
             with saving_if_left_alone():
                 agreed = group.gather({"stop": stop.requested, "count": program.next_count()})
             stopped = any(own["stop"] for own in agreed)
-            if done == n_steps or stopped:
+            if done == n_steps or stopped or best_so_far.is_exhausted:
                 save()
                 break
             boundaries = [_next(done, every) for every in (evaluate_every, checkpoint_every) if every]
             count = min([n_steps - done, agreed[0]["count"], *(next - done for next in boundaries)])
             with saving_if_left_alone():
                 dispatch = program.advance(arrays, done, count)
-            log(window.add(done, dispatch.metrics))
+            new = window.add(done, dispatch.metrics)
+            log(new)
             arrays, done = dispatch.arrays, done + dispatch.n_steps
+            if new and files is not None and program.steps_per_second is not None:
+                seconds = round(time.monotonic() - started, 3)
+                files.append_speed(
+                    {"step": done, "seconds": seconds, "steps/s": round(program.steps_per_second, 3)}
+                )
             latest = rows[-1] if rows else {}
             shown = {name: value for name, value in latest.items() if name != "step"}
             bar.update(done, program.steps_per_second, shown)
@@ -234,25 +266,33 @@ def fit(
         raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
     if files is not None:
         rows = group.share(files.rows())
-    return Fitted(program.read(arrays), rows)
+    kept = None if best_arrays is None else program.combine(best_arrays)
+    return Fitted(program.read(arrays), rows, done, kept)
 
 
-def restore(path: str | Path, state: PyTree) -> PyTree:
-    """The newest state that the run in the directory `path` has saved.
+def restore(path: str | Path, state: PyTree, *, best: bool = False) -> PyTree:
+    """The newest state that the run in the directory `path` has saved, or the best.
 
     Args:
         path: A run directory.
         state: A state of the same structure, such as the one that training started from.
+        best: Whether to return the state that was the best by what `fit` got as `best`.
 
     Raises:
-        RunError: if there is no run, or none of its states is saved.
+        RunError: if there is no run, or none of its states is saved, or no best one is known.
         CheckpointError: if the saved states are damaged or of another structure.
     """
     arrays, static = eqx.partition(state, eqx.is_array)
     folder = Path(path) / "checkpoints"
-    found = load_newest(folder, arrays, config_hash=hash_config(read_config(path)))
+    config_hash = hash_config(read_config(path))
+    found = load_newest(folder, arrays, config_hash=config_hash)
     if found is None:
         raise RunError(f"{path} has saved no state yet")
+    if best:
+        if not found.records["best"]["step"]:
+            raise RunError(f"{path} has no best state: fit was not given `best`, or has not evaluated yet")
+        manifest = manifest_path(folder, found.records["best"]["step"])
+        found = load_checkpoint(manifest, arrays, config_hash=config_hash)
     return eqx.combine(found.state, static)
 
 

@@ -27,6 +27,7 @@ class Run:
         config.json       what was asked for
         environment.json  versions, devices, host and times, one entry for each start
         metrics.jsonl     one row a line: step and values
+        speed.jsonl       one row a line: step, seconds since the start and steps a second; not reproducible
         checkpoints/      states to resume from
         figures/          pictures, with their captions in figures.json
         result.json       the numbers; only what is reproducible

@@ -1,10 +1,18 @@
 """What `fit` reads from and writes into a run directory."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from backthrough.core import ArgumentError, PyTree, RunError
-from backthrough.train.checkpoints import Checkpoint, load_newest, save_checkpoint, share_checkpoint
+from backthrough.train.checkpoints import (
+    Checkpoint,
+    load_checkpoint,
+    load_newest,
+    manifest_path,
+    save_checkpoint,
+    share_checkpoint,
+)
 from backthrough.train.metrics import read_metrics
 from backthrough.train.processes import Group
 from backthrough.train.run import Run
@@ -35,6 +43,20 @@ class RunFiles:
         found = self._newest_on_disk(like) if self._group.is_first else None
         return share_checkpoint(found, like, self._group)
 
+    def best(self, like: PyTree, step: int) -> Checkpoint:
+        """The checkpoint that was the best when the newest was taken.
+
+        Raises:
+            CheckpointError: if it cannot be used.
+        """
+        found = None
+        if self._group.is_first:
+            path = manifest_path(self._run.checkpoints, step)
+            found = load_checkpoint(path, like, config_hash=self._run.config_hash)
+        shared = share_checkpoint(found, like, self._group)
+        assert shared is not None
+        return shared
+
     def _newest_on_disk(self, like: PyTree) -> Checkpoint | None:
         found = load_newest(self._run.checkpoints, like, config_hash=self._run.config_hash)
         if found is not None:
@@ -55,19 +77,28 @@ class RunFiles:
         except OSError as error:
             raise self._cannot_write(error) from error
 
-    def save(self, done: int, arrays: PyTree, *, evaluated: int, window: Mapping[str, Any]) -> None:
+    def append_speed(self, row: Mapping[str, Any]) -> None:
+        """Appends a row about speed, which no resume takes back: it is a diary, not a result."""
+        try:
+            with open(self._run.path / "speed.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise self._cannot_write(error) from error
+
+    def save(self, done: int, arrays: PyTree, *, keep: int, spare: int | None, **records: Any) -> None:
         """Saves a checkpoint after `done` steps."""
         if not self._group.is_first:
             return
         try:
-            records = {
-                "identity": self._identity,
-                "metrics": self._run.metrics.mark(),
-                "evaluated": evaluated,
-                "window": window,
-            }
-            config_hash = self._run.config_hash
-            save_checkpoint(self._run.checkpoints, done, arrays, config_hash=config_hash, records=records)
+            save_checkpoint(
+                self._run.checkpoints,
+                done,
+                arrays,
+                config_hash=self._run.config_hash,
+                records={"identity": self._identity, "metrics": self._run.metrics.mark(), **records},
+                keep=keep,
+                spare=spare,
+            )
         except OSError as error:
             raise self._cannot_write(error) from error
 

@@ -232,3 +232,18 @@ def test_devices_and_shards(tmp_path, pictures, capsys):
         "--shards=3",
     )
     assert not (tmp_path / "three").exists()
+
+
+def test_several_processes_are_asked_for_whole(tmp_path, capsys):
+    for options, message in (
+        (["--coordinator=localhost:8476"], "need all of --coordinator, --process and --processes"),
+        (["--processes=2", "--process=0"], "need all of --coordinator, --process and --processes"),
+        (
+            ["--coordinator=here", "--processes=2", "--process=0"],
+            "coordinator must be HOST:PORT, such as localhost:8476, got 'here'",
+        ),
+    ):
+        refuses(capsys, 2, message, "--run-dir", tmp_path / "run", *options)
+    late = ["--coordinator=localhost:9", "--processes=2", "--process=1", "--join-timeout=0.3"]
+    refuses(capsys, 1, "process 0 could not be reached at localhost:9 within 0.3 s", *late)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,60 @@
+"""All estimators, for messages that name those that would work."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from backthrough.core import PyTree, Scalar
+from backthrough.estimators.antithetic import ARM, DisARM
+from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.estimator import Estimator, Properties
+from backthrough.estimators.exact import Enumeration
+from backthrough.estimators.pathwise import (
+    Concrete,
+    ReinMax,
+    Reparameterisation,
+    StraightThrough,
+    StraightThroughGumbel,
+)
+from backthrough.estimators.score import LeaveOneOut, ScoreFunction
+
+
+class Constant(eqx.Module):
+    """The simplest control variate: one learned number, which is a baseline."""
+
+    value: Scalar
+
+    def __call__(self, z: PyTree) -> Scalar:
+        """The number."""
+        return self.value
+
+
+def default_estimators() -> dict[str, Estimator]:
+    """One of each, by name, with default settings and, where one is needed, a constant control variate."""
+    constant = Constant(jnp.zeros(()))
+    estimators = (
+        Enumeration(),
+        LeaveOneOut(),
+        DisARM(),
+        ARM(),
+        RELAX(constant),
+        REBAR(),
+        LAX(constant),
+        Reparameterisation(),
+        ScoreFunction(),
+        Concrete(),
+        ReinMax(),
+        StraightThrough(),
+        StraightThroughGumbel(),
+    )
+    return {type(estimator).__name__: estimator for estimator in estimators}
+
+
+def names_of_those_that(suit: Callable[[Properties], bool]) -> str:
+    """The names of the estimators whose properties suit, biased ones marked."""
+    names = []
+    for name, estimator in default_estimators().items():
+        if suit(estimator.properties):
+            names.append(name if estimator.properties.unbiased else f"{name} (biased)")
+    return ", ".join(names) or "none"

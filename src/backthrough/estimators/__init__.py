@@ -1,6 +1,8 @@
 """Gradients of expectations through samples, discrete ones and black boxes included."""
 
 from backthrough.estimators.antithetic import ARM, DisARM
+from backthrough.estimators.catalogue import default_estimators, suitable_estimators
+from backthrough.estimators.comparison import Comparison, compare
 from backthrough.estimators.control import LAX, REBAR, RELAX
 from backthrough.estimators.estimator import Estimator, Properties
 from backthrough.estimators.exact import Enumeration
@@ -22,6 +24,7 @@ __all__ = [
     "REBAR",
     "RELAX",
     "Auxiliary",
+    "Comparison",
     "Concrete",
     "DisARM",
     "Enumeration",
@@ -36,7 +39,10 @@ __all__ = [
     "ScoreFunction",
     "StraightThrough",
     "StraightThroughGumbel",
+    "compare",
+    "default_estimators",
     "expect",
     "numpy_function",
+    "suitable_estimators",
     "value_and_grad",
 ]

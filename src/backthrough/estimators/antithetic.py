@@ -11,7 +11,7 @@ from backthrough.estimators.attach import attach
 from backthrough.estimators.estimator import Estimator, Problem, Properties
 from backthrough.estimators.joint import Parts
 
-BERNOULLI = Properties(True, False, False, ("Bernoulli",))
+BERNOULLI = Properties(True, False, False, ("Bernoulli",), least_samples=2)
 Values = Float[Array, "..."]
 
 

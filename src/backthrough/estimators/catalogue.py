@@ -1,6 +1,7 @@
 """All estimators, for messages that name those that would work."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +10,9 @@ from backthrough.core import PyTree, Scalar
 from backthrough.estimators.antithetic import ARM, DisARM
 from backthrough.estimators.control import LAX, REBAR, RELAX
 from backthrough.estimators.estimator import Estimator, Properties
-from backthrough.estimators.exact import Enumeration
+from backthrough.estimators.exact import MOST_OUTCOMES, Enumeration
+from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.numpy_function import NumpyFunction
 from backthrough.estimators.pathwise import (
     Concrete,
     ReinMax,
@@ -49,6 +52,25 @@ def default_estimators() -> dict[str, Estimator]:
         StraightThroughGumbel(),
     )
     return {type(estimator).__name__: estimator for estimator in estimators}
+
+
+def suitable_estimators(f: Callable[[Any], Any], dist: PyTree) -> dict[str, Estimator]:
+    """Those of `default_estimators` that can work for this f and distribution.
+
+    >>> import numpyro.distributions as dist
+    >>> [name for name in suitable_estimators(jnp.sum, dist.Normal(jnp.zeros(2), 1.0))]
+    ['LeaveOneOut', 'RELAX', 'REBAR', 'LAX', 'Reparameterisation', 'ScoreFunction', ...]
+    """
+    joint, params = read_distribution(dist)
+    families = {family.name for family in joint.families}
+    opaque = isinstance(f, NumpyFunction)
+    suitable = {}
+    for name, estimator in default_estimators().items():
+        able = estimator.properties
+        fits = families <= set(able.families) and not (opaque and able.needs_gradient)
+        if fits and not (name == "Enumeration" and joint.n_outcomes(params) > MOST_OUTCOMES):
+            suitable[name] = estimator
+    return suitable
 
 
 def names_of_those_that(suit: Callable[[Properties], bool]) -> str:

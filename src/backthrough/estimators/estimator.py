@@ -23,12 +23,14 @@ class Properties:
         needs_gradient: Whether f must be differentiable.
         needs_relaxed: Whether f must have a meaning between the values of a discrete b.
         families: The families of distributions that it works for.
+        least_samples: The fewest samples of one gradient.
     """
 
     unbiased: bool
     needs_gradient: bool
     needs_relaxed: bool
     families: tuple[str, ...]
+    least_samples: int = 1
 
 
 class Problem(eqx.Module):

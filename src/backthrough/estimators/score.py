@@ -97,7 +97,7 @@ class LeaveOneOut(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES)
+        return Properties(True, False, False, FAMILY_NAMES, least_samples=2)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""

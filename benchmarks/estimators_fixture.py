@@ -162,10 +162,11 @@ def numerics():
     ]
     bad = 0
     for family, logits in cases:
-        width = logits.shape[-1]
-        every = (
-            jnp.stack([jnp.zeros_like(logits), jnp.ones_like(logits)]) if family.name == "Bernoulli" else eye
-        )
+        if family.name == "Bernoulli":
+            every = jnp.stack([jnp.zeros_like(logits), jnp.ones_like(logits)])
+        else:
+            rows = jnp.eye(logits.shape[-1], dtype=logits.dtype)
+            every = jnp.stack([jnp.tile(row, (len(logits), 1)) for row in rows])
 
         def look(key, b, family=family, logits=logits):
             one, two = jax.random.split(key)

@@ -25,6 +25,11 @@ COMMANDS = {
     "run": Command("run", "run RECIPE [options]", "one experiment into a run directory"),
     "reproduce": Command("reproduce", "reproduce [ID...]", "measure the results table again"),
     "report": Command("report", "report RUN...", "the HTML page of one or more runs"),
+    "estimators": Command(
+        "estimators",
+        "estimators compare M:F",
+        "bias, variance and time of gradient estimators on your function",
+    ),
     "data": Command("data", "data list|fetch|show", "what data there is, what can be had, licences"),
 }
 

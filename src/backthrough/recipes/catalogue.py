@@ -44,6 +44,11 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
+        Recipe(
+            "relax-toy",
+            "relax_toy",
+            "RELAX's toy problem: gradient estimators on one bit, many seeds at once",
+        ),
         Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
     )
 }

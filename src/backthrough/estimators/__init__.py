@@ -1,0 +1,48 @@
+"""Gradients of expectations through samples, discrete ones and black boxes included."""
+
+from backthrough.estimators.antithetic import ARM, DisARM
+from backthrough.estimators.catalogue import default_estimators, suitable_estimators
+from backthrough.estimators.comparison import Comparison, compare
+from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.estimator import Estimator, Properties
+from backthrough.estimators.exact import Enumeration
+from backthrough.estimators.expectation import Auxiliary, expect, value_and_grad
+from backthrough.estimators.numpy_function import NumpyFunction, numpy_function
+from backthrough.estimators.one_hot import OneHotCategorical
+from backthrough.estimators.pathwise import (
+    Concrete,
+    ReinMax,
+    Reparameterisation,
+    StraightThrough,
+    StraightThroughGumbel,
+)
+from backthrough.estimators.score import LeaveOneOut, MovingAverage, ScoreFunction
+
+__all__ = [
+    "ARM",
+    "LAX",
+    "REBAR",
+    "RELAX",
+    "Auxiliary",
+    "Comparison",
+    "Concrete",
+    "DisARM",
+    "Enumeration",
+    "Estimator",
+    "LeaveOneOut",
+    "MovingAverage",
+    "NumpyFunction",
+    "OneHotCategorical",
+    "Properties",
+    "ReinMax",
+    "Reparameterisation",
+    "ScoreFunction",
+    "StraightThrough",
+    "StraightThroughGumbel",
+    "compare",
+    "default_estimators",
+    "expect",
+    "numpy_function",
+    "suitable_estimators",
+    "value_and_grad",
+]

@@ -1,0 +1,78 @@
+"""Bernoulli variables, relaxed by logistic noise (Grathwohl et al. 2018, app. B; Tucker et al. 2017)."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, Int
+
+from backthrough.core import PRNGKey, Scalar, log1mexp, log_odds
+from backthrough.estimators.family import Family
+from backthrough.estimators.reading import check_probabilities, parameter
+
+Logits = Float[Array, "..."]
+
+
+class Bernoulli(Family):
+    """b = 1[z > 0] with z = logits + logistic noise. The parameters are the logits."""
+
+    name: ClassVar[str] = "Bernoulli"
+    discrete: ClassVar[bool] = True
+
+    def read(self, distribution: Any) -> Logits:
+        """The logits, also when the distribution was made from probabilities."""
+        if isinstance(distribution, dist.BernoulliLogits):
+            return parameter("logits of Bernoulli", distribution.logits)
+        probs = parameter("probs of Bernoulli", distribution.probs)
+        check_probabilities("probs of Bernoulli", probs)
+        return log_odds(probs)
+
+    def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
+        """Standard logistic noise, symmetric also in its tails."""
+        edge = jnp.finfo(params.dtype).eps / 2
+        uniform = jax.random.uniform(key, params.shape, params.dtype, minval=edge)
+        return log_odds(uniform)
+
+    def relax(self, params: Logits, noise: Logits) -> Logits:
+        """logits + noise."""
+        return params + noise
+
+    def harden(self, z: Logits) -> Logits:
+        """1 where z > 0."""
+        return (z > 0).astype(z.dtype)
+
+    def soften(self, z: Logits, temperature: Scalar) -> Logits:
+        """sigmoid(z / temperature)."""
+        return jax.nn.sigmoid(z / temperature)
+
+    def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
+        """z given its sign.
+
+        The inverse of the truncated logistic distribution function in a form without cancellation:
+        softplus(noise + softplus(l)) above zero and -softplus(-noise + softplus(-l)) below. It equals the
+        textbook form and is finite, with the right sign, for every logit.
+        """
+        above = jax.nn.softplus(noise + jax.nn.softplus(params))
+        below = -jax.nn.softplus(-noise + jax.nn.softplus(-params))
+        return jnp.where(b > 0, above, below)
+
+    def couple(self, params: Logits, z: Logits) -> Logits:
+        """The inverse of `condition` in the noise."""
+        size = jnp.maximum(jnp.abs(z), jnp.finfo(z.dtype).tiny)
+        inverse = size + log1mexp(size)  # of softplus
+        above = inverse - jax.nn.softplus(params)
+        below = jax.nn.softplus(-params) - inverse
+        return jnp.where(z > 0, above, below)
+
+    def log_prob(self, params: Logits, b: Logits) -> Scalar:
+        """The sum of b l - softplus(l)."""
+        return jnp.sum(b * params - jax.nn.softplus(params))
+
+    def outcomes(self, params: Logits) -> tuple[int, ...]:
+        """Two for each variable."""
+        return (2,) * params.size
+
+    def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Logits:
+        """0 or 1."""
+        return codes.reshape(params.shape).astype(params.dtype)

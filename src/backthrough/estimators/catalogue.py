@@ -1,0 +1,82 @@
+"""All estimators, for messages that name those that would work."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+
+from backthrough.core import PyTree, Scalar
+from backthrough.estimators.antithetic import ARM, DisARM
+from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.estimator import Estimator, Properties
+from backthrough.estimators.exact import MOST_OUTCOMES, Enumeration
+from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.numpy_function import NumpyFunction
+from backthrough.estimators.pathwise import (
+    Concrete,
+    ReinMax,
+    Reparameterisation,
+    StraightThrough,
+    StraightThroughGumbel,
+)
+from backthrough.estimators.score import LeaveOneOut, ScoreFunction
+
+
+class Constant(eqx.Module):
+    """The simplest control variate: one learned number, which is a baseline."""
+
+    value: Scalar
+
+    def __call__(self, z: PyTree) -> Scalar:
+        """The number."""
+        return self.value
+
+
+def default_estimators() -> dict[str, Estimator]:
+    """One of each, by name, with default settings and, where one is needed, a constant control variate."""
+    constant = Constant(jnp.zeros(()))
+    estimators = (
+        Enumeration(),
+        LeaveOneOut(),
+        DisARM(),
+        ARM(),
+        RELAX(constant),
+        REBAR(),
+        LAX(constant),
+        Reparameterisation(),
+        ScoreFunction(),
+        Concrete(),
+        ReinMax(),
+        StraightThrough(),
+        StraightThroughGumbel(),
+    )
+    return {type(estimator).__name__: estimator for estimator in estimators}
+
+
+def suitable_estimators(f: Callable[[Any], Any], dist: PyTree) -> dict[str, Estimator]:
+    """Those of `default_estimators` that can work for this f and distribution.
+
+    >>> import numpyro.distributions as dist
+    >>> [name for name in suitable_estimators(jnp.sum, dist.Normal(jnp.zeros(2), 1.0))]
+    ['LeaveOneOut', 'RELAX', 'REBAR', 'LAX', 'Reparameterisation', 'ScoreFunction', ...]
+    """
+    joint, params = read_distribution(dist)
+    families = {family.name for family in joint.families}
+    opaque = isinstance(f, NumpyFunction)
+    suitable = {}
+    for name, estimator in default_estimators().items():
+        able = estimator.properties
+        fits = families <= set(able.families) and not (opaque and able.needs_gradient)
+        if fits and not (name == "Enumeration" and joint.n_outcomes(params) > MOST_OUTCOMES):
+            suitable[name] = estimator
+    return suitable
+
+
+def names_of_those_that(suit: Callable[[Properties], bool]) -> str:
+    """The names of the estimators whose properties suit, biased ones marked."""
+    names = []
+    for name, estimator in default_estimators().items():
+        if suit(estimator.properties):
+            names.append(name if estimator.properties.unbiased else f"{name} (biased)")
+    return ", ".join(names) or "none"

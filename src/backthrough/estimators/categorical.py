@@ -1,0 +1,128 @@
+"""Categorical variables as one-hot vectors or as indices, relaxed by Gumbel noise."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, Int
+
+from backthrough.core import PRNGKey, Scalar, log1mexp
+from backthrough.estimators.family import Family
+from backthrough.estimators.reading import check_categories, check_probabilities, parameter
+
+Logits = Float[Array, "... category"]
+
+
+class OneHot(Family):
+    """b = one-hot(argmax z) with z = log_softmax(logits) + Gumbel noise. The parameters are the logits."""
+
+    name: ClassVar[str] = "OneHotCategorical"
+    discrete: ClassVar[bool] = True
+
+    def read(self, distribution: Any) -> Logits:
+        """The logits."""
+        return distribution.logits
+
+    def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
+        """Standard Gumbel noise."""
+        return jax.random.gumbel(key, params.shape, params.dtype)
+
+    def relax(self, params: Logits, noise: Logits) -> Logits:
+        """log p + noise."""
+        return jax.nn.log_softmax(params) + noise
+
+    def harden(self, z: Logits) -> Logits:
+        """One at the largest entry."""
+        return jax.nn.one_hot(jnp.argmax(z, axis=-1), z.shape[-1], dtype=z.dtype)
+
+    def soften(self, z: Logits, temperature: Scalar) -> Logits:
+        """softmax(z / temperature)."""
+        return jax.nn.softmax(z / temperature)
+
+    def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
+        """z given which entry is the largest.
+
+        The largest entry is a Gumbel variable Z whatever the probabilities; the others are Gumbel variables
+        cut off at Z: -logaddexp(-(log p_i + noise_i), -Z). This equals Grathwohl et al. 2018, app. B, and is
+        finite for logits of any size.
+        """
+        largest = jnp.sum(b * noise, axis=-1, keepdims=True)
+        others = -jnp.logaddexp(-self.relax(params, noise), -largest)
+        return jnp.where(b > 0, largest, others)
+
+    def couple(self, params: Logits, z: Logits) -> Logits:
+        """The inverse of `condition` in the noise."""
+        largest = jnp.max(z, axis=-1, keepdims=True)
+        gap = jnp.maximum(largest - z, jnp.finfo(z.dtype).tiny)
+        others = z - jax.nn.log_softmax(params) - log1mexp(gap)
+        return jnp.where(self.harden(z) > 0, largest, others)
+
+    def log_prob(self, params: Logits, b: Logits) -> Scalar:
+        """The sum of log p at the ones."""
+        return jnp.sum(b * jax.nn.log_softmax(params))
+
+    def outcomes(self, params: Logits) -> tuple[int, ...]:
+        """The number of categories for each variable."""
+        return (params.shape[-1],) * (params.size // params.shape[-1])
+
+    def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Logits:
+        """One-hot vectors."""
+        return jax.nn.one_hot(codes.reshape(params.shape[:-1]), params.shape[-1], dtype=params.dtype)
+
+
+class Index(Family):
+    """As `OneHot`, but b is the index of the category, at which f cannot be relaxed."""
+
+    name: ClassVar[str] = "Categorical"
+    discrete: ClassVar[bool] = True
+
+    def read(self, distribution: Any) -> Logits:
+        """The logits, also when the distribution was made from probabilities."""
+        if isinstance(distribution, dist.CategoricalLogits):
+            logits = parameter("logits of Categorical", distribution.logits)
+        else:
+            probs = parameter("probs of Categorical", distribution.probs)
+            check_probabilities("probs of Categorical", probs, sum_to_one=True)
+            logits = jnp.log(probs)
+        check_categories("Categorical", logits)
+        return logits
+
+    def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
+        """Standard Gumbel noise."""
+        return OneHot().noise(params, key=key)
+
+    def relax(self, params: Logits, noise: Logits) -> Logits:
+        """log p + noise."""
+        return OneHot().relax(params, noise)
+
+    def harden(self, z: Logits) -> Int[Array, "..."]:
+        """The index of the largest entry."""
+        return jnp.argmax(z, axis=-1)
+
+    def soften(self, z: Logits, temperature: Scalar) -> Logits:
+        """softmax(z / temperature)."""
+        return OneHot().soften(z, temperature)
+
+    def condition(self, params: Logits, b: Int[Array, "..."], noise: Logits) -> Logits:
+        """z given the index of its largest entry."""
+        return OneHot().condition(params, self._ones(params, b), noise)
+
+    def couple(self, params: Logits, z: Logits) -> Logits:
+        """The inverse of `condition` in the noise."""
+        return OneHot().couple(params, z)
+
+    def log_prob(self, params: Logits, b: Int[Array, "..."]) -> Scalar:
+        """The sum of log p at the indices."""
+        return OneHot().log_prob(params, self._ones(params, b))
+
+    def outcomes(self, params: Logits) -> tuple[int, ...]:
+        """The number of categories for each variable."""
+        return OneHot().outcomes(params)
+
+    def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Int[Array, "..."]:
+        """The numbers themselves."""
+        return codes.reshape(params.shape[:-1])
+
+    def _ones(self, params: Logits, b: Int[Array, "..."]) -> Logits:
+        return jax.nn.one_hot(b, params.shape[-1], dtype=params.dtype)

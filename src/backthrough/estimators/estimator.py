@@ -1,0 +1,107 @@
+"""What every gradient estimator offers."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.estimators.joint import Joint, Parts
+from backthrough.estimators.numpy_function import NumpyFunction
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What an estimator is and what it asks for.
+
+    Attributes:
+        unbiased: Whether its expectation is the gradient of E[f(b)].
+        needs_gradient: Whether f must be differentiable.
+        needs_relaxed: Whether f must have a meaning between the values of a discrete b.
+        families: The families of distributions that it works for.
+        least_samples: The fewest samples of one gradient.
+    """
+
+    unbiased: bool
+    needs_gradient: bool
+    needs_relaxed: bool
+    families: tuple[str, ...]
+    least_samples: int = 1
+
+
+class Problem(eqx.Module):
+    """The expectation of f(b), b from `joint` with parameters `params`.
+
+    Attributes:
+        f: The caller's function of one sample.
+        joint: The variables.
+        params: Their parameters, which the caller differentiates.
+    """
+
+    f: Callable[[Any], Any]
+    joint: Joint
+    params: Parts
+
+    def value(self, b: Parts) -> Scalar:
+        """f at one sample, differentiable in what f closes over.
+
+        Raises:
+            ArgumentError: if f does not return one floating-point number.
+        """
+        return one_number("f", self.f(self.joint.present(b)))
+
+    def fixed_params(self) -> Parts:
+        """The parameters, held fixed."""
+        return jax.lax.stop_gradient(self.params)
+
+    def with_fixed_f(self) -> "Problem":
+        """The same with f's closed-over arrays held fixed; f stays differentiable in b."""
+        if isinstance(self.f, NumpyFunction):
+            return self
+        joint, key = self.joint, jax.random.key(0)
+        example = jax.eval_shape(lambda: joint.present(joint.sample(self.params, key=key)))
+        converted = eqx.filter_closure_convert(self.f, example)
+        arrays, rest = eqx.partition(converted, eqx.is_inexact_array)
+        return Problem(eqx.combine(jax.lax.stop_gradient(arrays), rest), self.joint, self.params)
+
+
+class Estimator(eqx.Module):
+    """An estimate of E[f(b)] whose derivative is an estimate of the derivative."""
+
+    @property
+    @abc.abstractmethod
+    def properties(self) -> Properties:
+        """What it is and asks for."""
+
+    @abc.abstractmethod
+    def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
+        """The Monte Carlo mean of f, with the estimator's gradient.
+
+        Raises:
+            ArgumentError: if it cannot work with so many samples.
+        """
+
+    @abc.abstractmethod
+    def n_evaluations(self, problem: Problem, n_samples: int) -> int:
+        """How often f is evaluated for one gradient, forward passes only."""
+
+
+def one_number(name: str, value: Any) -> Scalar:
+    """The value as a scalar array.
+
+    Raises:
+        ArgumentError: if it is not one floating-point number.
+    """
+    array = jnp.asarray(value)
+    if array.shape != ():
+        raise ArgumentError(
+            f"{name} must return one number for one sample, got shape {array.shape}; it sees one sample at a "
+            "time, without a leading axis of samples"
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise ArgumentError(f"{name} must return a floating-point number, got {array.dtype}")
+    return array

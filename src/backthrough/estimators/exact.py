@@ -1,0 +1,42 @@
+"""The exact expectation of a function of few discrete variables."""
+
+import jax
+import jax.numpy as jnp
+
+from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.estimators.estimator import Estimator, Problem, Properties
+
+MOST_OUTCOMES = 4096
+
+
+class Enumeration(Estimator):
+    """The sum over all outcomes of p(b) f(b): exact, with derivatives of every order.
+
+    At most 4,096 outcomes in all: 12 Bernoulli variables.
+    """
+
+    @property
+    def properties(self) -> Properties:
+        """Exact, for values of f only."""
+        return Properties(True, False, False, ("Bernoulli", "Categorical", "OneHotCategorical"))
+
+    def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
+        """The sum. `key` and `n_samples` change nothing.
+
+        Raises:
+            ArgumentError: if there are too many outcomes.
+        """
+        n_outcomes = problem.joint.n_outcomes(problem.params)
+        if n_outcomes > MOST_OUTCOMES:
+            raise ArgumentError(
+                f"Enumeration would need {n_outcomes:,} outcomes; at most {MOST_OUTCOMES:,} are enumerated. "
+                "Use DisARM, LeaveOneOut or RELAX"
+            )
+        outcomes = problem.joint.all_outcomes(problem.params)
+        values = jax.vmap(problem.value)(outcomes)
+        log_probs = jax.vmap(problem.joint.log_prob, in_axes=(None, 0))(problem.params, outcomes)
+        return jnp.sum(jnp.exp(log_probs) * values)
+
+    def n_evaluations(self, problem: Problem, n_samples: int) -> int:
+        """One for each outcome."""
+        return problem.joint.n_outcomes(problem.params)

@@ -1,0 +1,151 @@
+"""`expect`: the mean of a function of samples, with a gradient through the samples."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key
+from backthrough.estimators.catalogue import names_of_those_that
+from backthrough.estimators.estimator import Estimator, Problem
+from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.numpy_function import NumpyFunction
+
+
+def expect(
+    f: Callable[[Any], Any], dist: PyTree, *, key: PRNGKey, estimator: Estimator, n_samples: int = 1
+) -> Scalar:
+    """A Monte Carlo mean of f(b), b ~ dist, whose `jax.grad` is the estimator's.
+
+    The gradient reaches the parameters of `dist`, whatever `f` closes over, and the arrays of a learned
+    control variate or baseline: the latter get the gradient of the estimate's squared norm, which is the
+    gradient of its variance. Composes with `jit`, `vmap`, `scan` and `grad`; make `dist` inside a vmapped
+    function.
+
+        >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+        >>> from backthrough.estimators import Enumeration
+        >>> f = lambda b: jnp.sum((b - 0.45) ** 2)
+        >>> loss = lambda l: expect(
+        ...     f, dist.Bernoulli(logits=l), key=jax.random.key(0), estimator=Enumeration()
+        ... )
+        >>> [round(float(slope), 4) for slope in jax.grad(loss)(jnp.zeros(2))]
+        [0.025, 0.025]
+
+    Args:
+        f: Maps one sample, an array or a pytree as `dist` is, to one number: a JAX function, or a batched
+            NumPy one wrapped by `numpy_function`.
+        dist: A `numpyro.distributions` Bernoulli, Categorical or Normal, a `OneHotCategorical`, or a pytree
+            of these, independent of each other. All entries of a batch shape are variables of one sample.
+        key: Typed key.
+        estimator: How the gradient is estimated.
+        n_samples: Samples that are averaged over.
+
+    Returns:
+        The mean of f; that of the relaxed problem for `Concrete`, the exact one for `Enumeration`.
+
+    Raises:
+        ArgumentError: if the estimator cannot work for `f` or `dist`, naming those that can; or if a
+            parameter or the value of f is not as it should be.
+    """
+    check_key(key)
+    n_samples = check_integer("n_samples", n_samples, minimum=1)
+    problem = make_problem(f, dist, estimator)
+    return estimator.estimate(problem, key=key, n_samples=n_samples)
+
+
+class Auxiliary(NamedTuple):
+    """What `value_and_grad` returns besides value and gradient.
+
+    Attributes:
+        control_grads: An estimator with, in place of each of its arrays, the gradient of the squared norm of
+            the whole gradient; None elsewhere.
+    """
+
+    control_grads: PyTree
+
+
+def value_and_grad(
+    f: Callable[[Any], Any],
+    dist_fn: Callable[[PyTree], PyTree],
+    params: PyTree,
+    *,
+    key: PRNGKey,
+    estimator: Estimator,
+    n_samples: int = 1,
+) -> tuple[Scalar, PyTree, Auxiliary]:
+    """The mean of f and its gradient, with the variance taken on `params` instead of the distribution's own.
+
+        >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+        >>> from backthrough.estimators import REBAR
+        >>> value, grads, aux = value_and_grad(
+        ...     lambda b: jnp.sum((b - 0.45) ** 2),
+        ...     lambda params: dist.Bernoulli(logits=params["weight"] @ jnp.ones(3)),
+        ...     {"weight": jnp.zeros((2, 3))},
+        ...     key=jax.random.key(0),
+        ...     estimator=REBAR(),
+        ... )
+        >>> grads["weight"].shape, aux.control_grads.scale.shape
+        ((2, 3), ())
+
+    Args:
+        f: As for `expect`; what it closes over is a constant here.
+        dist_fn: Makes the distribution from `params`.
+        params: A pytree; its floating-point arrays get gradients.
+        key: Typed key.
+        estimator: How the gradient is estimated.
+        n_samples: Samples that are averaged over.
+
+    Returns:
+        `(value, grads, aux)`: grads as `params`, None for what is no floating-point array; in
+        `aux.control_grads` the gradient of |grads|^2 with respect to the estimator's arrays (Grathwohl et al.
+        2018, eq. 9).
+
+    Raises:
+        ArgumentError: as `expect`.
+    """
+    trained, fixed = eqx.partition(estimator, eqx.is_inexact_array)
+
+    def gradient(trained: PyTree) -> tuple[PyTree, Scalar]:
+        own = eqx.combine(trained, fixed)
+
+        def mean(params: PyTree) -> Scalar:
+            return expect(f, dist_fn(params), key=key, estimator=own, n_samples=n_samples)
+
+        value, grads = eqx.filter_value_and_grad(mean)(params)
+        return grads, value
+
+    grads, pull, value = jax.vjp(gradient, trained, has_aux=True)
+    (control_grads,) = pull(jax.tree_util.tree_map(lambda leaf: 2 * leaf, grads))
+    return value, grads, Auxiliary(control_grads)
+
+
+def make_problem(f: Callable[[Any], Any], dist: PyTree, estimator: Estimator) -> Problem:
+    """The expectation, when this estimator can work on it.
+
+    Raises:
+        ArgumentError: if it cannot, naming those that can.
+    """
+    if not isinstance(estimator, Estimator):
+        raise ArgumentError(f"estimator must be an estimator such as DisARM(), got {estimator!r}")
+    if not callable(f):
+        raise ArgumentError(f"f must be a function of one sample, got {f!r}")
+    joint, params = read_distribution(dist)
+    families = {family.name for family in joint.families}
+    able = estimator.properties
+    name = type(estimator).__name__
+    opaque = isinstance(f, NumpyFunction)
+    if not families <= set(able.families):
+        others = names_of_those_that(lambda own: families <= set(own.families))
+        if "Categorical" in families and able.needs_relaxed:
+            others += "; or give a OneHotCategorical, whose samples can be relaxed"
+        raise ArgumentError(
+            f"{name} works for {', '.join(able.families)} variables, got {', '.join(sorted(families))}. For "
+            f"these there are {others}"
+        )
+    if opaque and able.needs_gradient:
+        others = names_of_those_that(lambda own: families <= set(own.families) and not own.needs_gradient)
+        raise ArgumentError(
+            f"{name} needs the gradient of f, which a NumPy function has not. Without it work {others}"
+        )
+    return Problem(f, joint, params)

@@ -1,0 +1,176 @@
+"""Bad input, each by its message."""
+
+import inspect
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from backthrough.core import ArgumentError
+from backthrough.estimators import (
+    ARM,
+    LAX,
+    REBAR,
+    RELAX,
+    Concrete,
+    DisARM,
+    Enumeration,
+    LeaveOneOut,
+    MovingAverage,
+    OneHotCategorical,
+    ReinMax,
+    Reparameterisation,
+    ScoreFunction,
+    StraightThrough,
+    StraightThroughGumbel,
+    expect,
+    numpy_function,
+)
+from backthrough.estimators.reading import check_categories
+from estimators.problems import constant
+
+KEY = jax.random.key(0)
+LOGITS = jnp.zeros(3)
+
+
+def total(b):
+    return jnp.sum(b)
+
+
+def ask(f=total, d=None, estimator=None, key=KEY, **options):
+    d = dist.Bernoulli(logits=LOGITS) if d is None else d
+    estimator = ScoreFunction() if estimator is None else estimator
+    return expect(f, d, key=key, estimator=estimator, **options)
+
+
+def refused(message, call, *arguments, **options):
+    with pytest.raises(ArgumentError, match=message):
+        call(*arguments, **options)
+
+
+def test_functions_that_do_not_return_one_number():
+    refused(r"f must return one number for one sample, got shape \(3,\)", ask, lambda b: b)
+    refused("f must return a floating-point number, got int32|int64", ask, lambda b: jnp.argmax(b))
+    short = numpy_function(lambda b: b.sum())
+    with pytest.raises(Exception, match=r"one number for each of 2 samples, shape \(2,\), got shape \(\)"):
+        jax.block_until_ready(ask(short, n_samples=2))
+    bad = numpy_function(lambda b: np.where(np.arange(len(b)) == 1, np.nan, 0.0))
+    with pytest.raises(Exception, match="returned nan for sample 1 of 4"):
+        jax.block_until_ready(ask(bad, n_samples=4))
+
+
+def test_probabilities_that_are_none():
+    refused(
+        r"probs of Bernoulli must lie in \[0, 1\], got 2",
+        ask,
+        d=dist.Bernoulli(probs=jnp.array([2.0]), validate_args=False),
+    )
+    refused(
+        "unbounded numbers are given as logits=",
+        ask,
+        d=dist.Bernoulli(probs=jnp.array([-1.0]), validate_args=False),
+    )
+    off = jnp.array([0.5, 0.2])
+    refused(
+        "probs of Categorical must sum to 1 over the last axis, got 0.7",
+        ask,
+        d=dist.Categorical(probs=off, validate_args=False),
+    )
+    refused("probs of OneHotCategorical must sum to 1", OneHotCategorical, probs=off)
+    refused("takes exactly one of logits and probs", OneHotCategorical)
+    refused("takes exactly one of logits and probs", OneHotCategorical, logits=off, probs=off)
+    refused(
+        "OneHotCategorical needs logits with a last axis", check_categories, "OneHotCategorical", jnp.ones(())
+    )
+
+
+def test_temperatures():
+    for make in (Concrete, StraightThroughGumbel, REBAR, ReinMax, lambda t: RELAX(constant(), temperature=t)):
+        for value in (0.0, -1.0, np.nan):
+            refused("temperature must be finite and greater than zero", make, value)
+    refused("temperature must be at least 1 here, got 0.5", ReinMax, 0.5)
+    refused("decay must be at least 0 and below 1, got 1.0", MovingAverage, 1.0)
+
+
+def test_numbers_of_samples():
+    refused("LeaveOneOut needs n_samples of 2 or more, got 1", ask, estimator=LeaveOneOut())
+    refused("DisARM needs an even n_samples of 2 or more, got 3", ask, estimator=DisARM(), n_samples=3)
+    refused("ARM needs an even n_samples of 2 or more, got 1", ask, estimator=ARM())
+    refused("n_samples must be at least 1, got 0", ask, n_samples=0)
+    wide = dist.Bernoulli(logits=jnp.zeros(13))
+    refused("Enumeration would need 8,192 outcomes; at most 4,096", ask, d=wide, estimator=Enumeration())
+
+
+def test_families_that_do_not_fit():
+    categorical = dist.Categorical(logits=LOGITS)
+    one_hot = OneHotCategorical(logits=LOGITS)
+    normal = dist.Normal(jnp.zeros(2), jnp.ones(2))
+    refused(
+        "DisARM works for Bernoulli variables, got OneHotCategorical.*LeaveOneOut",
+        ask,
+        d=one_hot,
+        estimator=DisARM(),
+        n_samples=2,
+    )
+    refused("ARM works for Bernoulli variables, got Categorical", ask, d=categorical, estimator=ARM())
+    refused("LAX works for Normal variables, got Bernoulli.*RELAX", ask, estimator=LAX(constant()))
+    refused(
+        "Reparameterisation works for Normal variables, got Bernoulli", ask, estimator=Reparameterisation()
+    )
+    refused(
+        "REBAR works for .*got Categorical.*or give a OneHotCategorical",
+        ask,
+        lambda b: b * 1.0,
+        d=categorical,
+        estimator=REBAR(),
+    )
+    refused("Enumeration works for .*got Normal.*Reparameterisation", ask, d=normal, estimator=Enumeration())
+    refused("dist must be made of Bernoulli, .*got Gamma", ask, d=dist.Gamma(jnp.ones(2)))
+    refused("dist has an expanded distribution", ask, d=dist.Normal(0.0, 1.0).expand([3]))
+    refused("dist must be a numpyro distribution or a pytree of them; got", ask, d=LOGITS)
+    refused("dist has no distribution in it", ask, d=[])
+
+
+@pytest.mark.parametrize(
+    "estimator", [REBAR(), RELAX(constant(), temperature=0.5), StraightThrough(), Concrete(), ReinMax()]
+)
+def test_black_boxes_have_no_gradient(estimator):
+    f = numpy_function(lambda b: b.sum(1))
+    refused(
+        "needs the gradient of f, which a NumPy function has not. Without it work .*DisARM",
+        ask,
+        f,
+        estimator=estimator,
+    )
+
+
+def test_parameters():
+    refused(
+        "loc of Normal must be floating-point numbers to have gradients, got int", ask, d=dist.Normal(0, 1)
+    )
+    refused("logits of Bernoulli is empty, shape \\(0,\\)", ask, d=dist.Bernoulli(logits=jnp.zeros(0)))
+    with pytest.raises(ArgumentError, match="key must be one typed key made by jax.random.key"):
+        inspect.unwrap(expect)(total, dist.Bernoulli(logits=LOGITS), key=None, estimator=ScoreFunction())
+    with pytest.warns(UserWarning, match="OneHotCategorical has one category"):
+        OneHotCategorical(logits=jnp.zeros((2, 1)))
+
+
+def test_control_variates():
+    refused("control has no trainable array", RELAX, lambda z: 0.0)
+    refused("control has no trainable array", LAX, lambda z: 0.0)
+    network = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
+    refused(r"control must return one number for one sample, got shape \(2,\)", ask, estimator=RELAX(network))
+
+
+def test_values_of_one_hot_vectors():
+    d = OneHotCategorical(logits=jnp.array([0.1, 0.2, 0.7]))
+    assert float(d.log_prob(jnp.array([0.0, 0.0, 1.0]))) == pytest.approx(
+        float(jax.nn.log_softmax(d.logits)[2])
+    )
+    assert d.sample(KEY, (5,)).shape == (5, 3)
+    np.testing.assert_allclose(d.mean.sum(), 1.0, rtol=1e-6)
+    refused("has one entry 1 and the others 0", d.log_prob, jnp.array([0.5, 0.5, 0.0]))
+    refused("has one entry 1 and the others 0", d.log_prob, jnp.array([1.0, 1.0, 0.0]))

@@ -61,7 +61,9 @@ class BernoulliLayers(eqx.Module):
         self.encoders = tuple(
             network(a, b, n_hidden, key=k) for (a, b), k in zip(pairs, keys[: len(sizes)], strict=True)
         )
-        decoders = [network(b, a, n_hidden, key=k) for (a, b), k in zip(pairs, keys[len(sizes) :], strict=True)]
+        decoders = [
+            network(b, a, n_hidden, key=k) for (a, b), k in zip(pairs, keys[len(sizes) :], strict=True)
+        ]
         self.data_mean = jnp.asarray(data_mean, jnp.result_type(float))
         bias = log_odds(jnp.clip(self.data_mean, 0.001, 0.999))
         decoders[0] = eqx.tree_at(lambda own: own.layers[-1].bias, decoders[0], bias)
@@ -163,7 +165,8 @@ def negative_elbo(
             later = model.encoders[layer + 1 :]
             keys = jax.random.split(noise_key, max(1, len(later)))
             noise = [
-                jax.random.logistic(k, (e.layers[-1].out_features,)) for e, k in zip(later, keys, strict=False)
+                jax.random.logistic(k, (e.layers[-1].out_features,))
+                for e, k in zip(later, keys, strict=False)
             ]
             held = jax.lax.stop_gradient(below)
             control = eqx.Partial(controls[layer], fixed, x, held, noise)

@@ -32,7 +32,7 @@ def train(learning_rate: float, folder: Path) -> tuple[dict[str, dict[str, float
     )
     relax_dvae.run(config, Run(folder))
     numbers = json.loads((folder / "result.json").read_text())["numbers"]
-    rows = [row for row in read_metrics(folder) if "held-out ELBO (nats)/RELAX" in row]
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if "held-out ELBO (nats)/RELAX" in row]
     for number in numbers:
         print(f"{learning_rate:g}: {number['name']:<36} {number['value']:9.3f}", flush=True)
     return {number["name"]: number for number in numbers}, rows[-1]["held-out ELBO (nats)/RELAX"]

@@ -144,7 +144,7 @@ class LayerControl(eqx.Module):
 def start_controls(
     name: str, model: BernoulliLayers, n_hidden: int, *, key: PRNGKey
 ) -> tuple[LayerControl, ...]:
-    """The control variates before training, one a layer: temperature 0.5, scale 1. () for other estimators."""
+    """The control variates before training, one a layer (temperature 0.5, scale 1); none for others."""
     if name not in CONTROLLED:
         return ()
     controls = []

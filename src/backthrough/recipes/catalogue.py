@@ -49,6 +49,7 @@ RECIPES = {
             "relax_toy",
             "RELAX's toy problem: gradient estimators on one bit, many seeds at once",
         ),
+        Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
         Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
     )
 }

@@ -1,11 +1,12 @@
 """A variational auto-encoder with layers of Bernoulli variables, and its ELBO by any gradient estimator.
 
 The pattern for several layers of discrete variables: the expectation over layer 1 is of a function that is
-itself an expectation over layer 2, and so on. Each layer has a control variate of its own, which draws the layers
-above it softly, so that it can be differentiated (Grathwohl et al. 2018, sec. 5.2).
+itself an expectation over layer 2, and so on. Each layer has a control variate of its own, which draws the
+layers above it softly, so that it can be differentiated (Grathwohl et al. 2018, sec. 5.2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import equinox as eqx
@@ -31,6 +32,7 @@ from backthrough.estimators import (
 Name = Literal[
     "REINFORCE", "leave-one-out", "DisARM", "REBAR", "RELAX", "Concrete", "straight-through", "ReinMax"
 ]
+WIDTH = 200
 CONTROLLED = ("REBAR", "RELAX")
 SAMPLES = {"leave-one-out": 2, "DisARM": 2}
 Bits = Float[Array, "unit"]
@@ -57,7 +59,7 @@ class BernoulliLayers(eqx.Module):
     ):
         widths = [len(data_mean), *sizes]
         keys = jax.random.split(key, 2 * len(sizes))
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.encoders = tuple(
             network(a, b, n_hidden, key=k) for (a, b), k in zip(pairs, keys[: len(sizes)], strict=True)
         )
@@ -85,6 +87,32 @@ class BernoulliLayers(eqx.Module):
         return total
 
 
+class Surrogate(eqx.Module):
+    """r(x, z, below) of ReLU layers. What the first layer makes of x alone is computed once for z and z'.
+
+    Attributes:
+        from_data: The first layer's part for the centred x, with its bias.
+        from_layers: Its part for z and the layer below.
+        rest: What follows.
+    """
+
+    from_data: eqx.nn.Linear
+    from_layers: eqx.nn.Linear
+    rest: eqx.nn.Sequential
+
+    def __init__(self, n_data: int, n_layers: int, n_hidden: int, *, key: PRNGKey):
+        first_key, rest_key = jax.random.split(key)
+        first = network(n_data + n_layers, WIDTH, 0, key=first_key).layers[0]
+        self.from_data = eqx.tree_at(lambda own: own.weight, first, first.weight[:, :n_data])
+        self.from_layers = eqx.nn.Linear(n_layers, WIDTH, use_bias=False, key=key)
+        self.from_layers = eqx.tree_at(lambda own: own.weight, self.from_layers, first.weight[:, n_data:])
+        self.rest = network(WIDTH, 1, n_hidden - 1, key=rest_key, activation=jax.nn.relu)
+
+    def __call__(self, x: Data, layers: Bits) -> Scalar:
+        """r."""
+        return self.rest(jax.nn.relu(self.from_data(x) + self.from_layers(layers)))[0]
+
+
 class LayerControl(eqx.Module):
     """c(z) = scale * (f with this layer and those above drawn softly) + network(x, z, layer below).
 
@@ -96,7 +124,7 @@ class LayerControl(eqx.Module):
 
     log_temperature: Scalar
     scale: Scalar
-    network: eqx.nn.Sequential | None
+    network: Surrogate | None
 
     def __call__(
         self, model: BernoulliLayers, x: Data, below: Sequence[Bits], noise: Sequence[Bits], z: Bits
@@ -109,21 +137,21 @@ class LayerControl(eqx.Module):
             layers.append(jax.nn.sigmoid((logits + own) / temperature))
         total = -self.scale * model.log_weight(x, layers)
         if self.network is not None:
-            total += self.network(jnp.concatenate([x - model.data_mean, z, *[2 * b - 1 for b in below]]))[0]
+            total += self.network(x - model.data_mean, jnp.concatenate([z, *[2 * b - 1 for b in below[-1:]]]))
         return total
 
 
 def start_controls(
     name: str, model: BernoulliLayers, n_hidden: int, *, key: PRNGKey
 ) -> tuple[LayerControl, ...]:
-    """The control variates before training, one a layer: temperature 0.5, scale 1. Empty for other estimators."""
+    """The control variates before training, one a layer (temperature 0.5, scale 1); none for others."""
     if name not in CONTROLLED:
         return ()
     controls = []
     sizes = [encoder.layers[-1].out_features for encoder in model.encoders]
     for layer, own in enumerate(jax.random.split(key, len(sizes))):
-        inputs = model.data_mean.size + sum(sizes[: layer + 1])
-        net = network(inputs, 1, n_hidden, key=own, activation=jax.nn.relu) if name == "RELAX" else None
+        inputs = sum(sizes[max(0, layer - 1) : layer + 1])
+        net = Surrogate(model.data_mean.size, inputs, n_hidden, key=own) if name == "RELAX" else None
         controls.append(LayerControl(jnp.log(0.5), jnp.ones(()), net))
     return tuple(controls)
 
@@ -199,10 +227,15 @@ def log_bernoulli(b: Float[Array, "unit"], logits: Float[Array, "unit"]) -> Scal
 
 
 def network(
-    n_inputs: int, n_outputs: int, n_hidden: int, *, key: PRNGKey, activation=jnp.tanh, width: int = 200
+    n_inputs: int,
+    n_outputs: int,
+    n_hidden: int,
+    *,
+    key: PRNGKey,
+    activation: Callable[[Array], Array] = jnp.tanh,
 ) -> eqx.nn.Sequential:
-    """`n_hidden` layers of `width` units and a linear one; weights after Glorot and Bengio, biases zero."""
-    widths = [n_inputs, *[width] * n_hidden, n_outputs]
+    """`n_hidden` layers of 200 units and a linear one; weights after Glorot and Bengio, biases zero."""
+    widths = [n_inputs, *[WIDTH] * n_hidden, n_outputs]
     glorot = jax.nn.initializers.glorot_uniform(in_axis=1, out_axis=0)
     layers = []
     for a, b, own in zip(widths[:-1], widths[1:], jax.random.split(key, n_hidden + 1), strict=True):

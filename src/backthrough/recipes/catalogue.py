@@ -50,6 +50,7 @@ RECIPES = {
             "RELAX's toy problem: gradient estimators on one bit, many seeds at once",
         ),
         Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
+        Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
         Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
     )
 }

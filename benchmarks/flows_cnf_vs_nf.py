@@ -53,8 +53,8 @@ def loss_of(make: Any, parameters: Any, rate: float) -> float:
     batches = Stream(lambda step: draw_points(DATA, BATCH, seed=[1, step]))
     fitted = fit(step, state, batches, n_steps=STEPS, key=jax.random.key(0))
     points = jnp.asarray(draw_points(DATA, N_TEST, seed=2))
-    log_prob = eqx.filter_jit(jax.vmap(make(fitted.state[0], measuring=True).log_prob))
-    return float(-np.asarray(log_prob(points)).mean())
+    log_prob = eqx.filter_jit(lambda flow, points: jax.vmap(flow.log_prob)(points))
+    return float(-np.asarray(log_prob(make(fitted.state[0], measuring=True), points)).mean())
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ def test_the_public_face_is_lazy():
         "core",
         "datasets",
         "estimators",
+        "flows",
         "latent",
         "recipes",
         "report",

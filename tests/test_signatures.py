@@ -4,9 +4,9 @@ import ast
 import inspect
 import re
 
-from backthrough import datasets, estimators, latent, train
+from backthrough import datasets, estimators, flows, latent, train
 
-ROOMS = (train, datasets, estimators, latent)
+ROOMS = (train, datasets, estimators, flows, latent)
 GIVEN_BY_CALLERS = {"step": train.Step.__call__, "evaluate": train.Evaluate.__call__}
 
 

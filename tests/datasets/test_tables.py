@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError, DataError
-from backthrough.datasets import read_table
+from backthrough.datasets import read_columns, read_table
 
 GOOD = "a,b,y\n1,2,3\n4,5,6\n"
 
@@ -107,3 +107,21 @@ def test_unreadable_file_is_named(tmp_path):
         read_table(tmp_path / "none.csv", target="y")
     with pytest.raises(DataError, match=r"cannot read .*: Is a directory"):
         read_table(tmp_path, target="y")
+
+
+def test_columns_are_read_in_the_order_that_was_asked_for(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("a;b;c\n1;2;3\n4;5;6\n")
+    names, values = read_columns(path)
+    assert names == ("a", "b", "c")
+    assert values.tolist() == [[1, 2, 3], [4, 5, 6]]
+    names, values = read_columns(path, columns=["c", "a"])
+    assert names == ("c", "a")
+    assert values.tolist() == [[3, 1], [6, 4]]
+    with pytest.raises(ArgumentError, match=r"unknown column of .*mine.csv 'bb'; did you mean 'b'"):
+        read_columns(path, columns=["bb"])
+    with pytest.raises(ArgumentError, match="columns must differ from each other, got a, a"):
+        read_columns(path, columns=["a", "a"])
+    path.write_text("1,2\n3,4\n")
+    with pytest.raises(DataError, match="line 1 holds only numbers"):
+        read_columns(path)

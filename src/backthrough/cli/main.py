@@ -30,6 +30,7 @@ COMMANDS = {
         "estimators compare M:F",
         "bias, variance and time of gradient estimators on your function",
     ),
+    "density": Command("density", "density TABLE.csv", "the density of the rows of your own table"),
     "data": Command("data", "data list|fetch|show", "what data there is, what can be had, licences"),
 }
 

@@ -21,7 +21,7 @@ from backthrough.datasets.fetching import fetch
 from backthrough.datasets.images import read_images
 from backthrough.datasets.loading import load
 from backthrough.datasets.registry import dataset_names, find_entry
-from backthrough.datasets.tables import read_table
+from backthrough.datasets.tables import read_columns, read_table
 
 __all__ = [
     "Arrays",
@@ -45,6 +45,7 @@ __all__ = [
     "find_entry",
     "load",
     "read_arrays",
+    "read_columns",
     "read_images",
     "read_table",
 ]

@@ -4,10 +4,11 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from backthrough.core import ArgumentError, DataError, check_choice
 from backthrough.datasets.contents import Table
@@ -44,17 +45,9 @@ def read_table(path: str | Path, *, target: str, delimiter: str | None = None) -
         (('rooms', 'area'), array([200., 150.]))
     """
     path = Path(path)
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise ArgumentError(f"delimiter must be one character, no quote or line end, got {delimiter!r}")
-    text = _decode(path)
-    records = _records(path, text, delimiter or _sniff(text))
-    _, header = next(records)
-    names = _check_header(path, header)
-    _check_target(path, target, names)
-    rows = [_numbers(path, line, cells, names) for line, cells in records]
-    if not rows:
-        raise DataError(f"{path} has a header line and no rows")
-    values = np.array(rows, dtype=np.float64)
+    names, values = _read(path, delimiter, (target,), "target column")
+    if len(names) == 1:
+        raise DataError(f"{path} has no column besides the target {target!r}")
     column = names.index(target)
     x, y = np.delete(values, column, axis=1), values[:, column].copy()
     for array in (x, y):
@@ -66,6 +59,60 @@ def read_table(path: str | Path, *, target: str, delimiter: str | None = None) -
         target_name=target,
         source=str(path),
     )
+
+
+def read_columns(
+    path: str | Path, *, columns: Sequence[str] = (), delimiter: str | None = None
+) -> tuple[tuple[str, ...], Float[np.ndarray, "row column"]]:
+    r"""Reads columns of numbers from a CSV file with a header line, under the rules of `read_table`.
+
+    Args:
+        path: The file.
+        columns: The columns wanted, in this order; all of them when none is named.
+        delimiter: As for `read_table`.
+
+    Returns:
+        Their names and their values.
+
+    Raises:
+        ArgumentError: if a column is missing (with the nearest name) or named twice.
+        DataError: naming the file, the line and the column of what cannot be used.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "points.csv"
+        >>> _ = path.write_text("x,y,z\n3,80,1\n2,55,4\n")
+        >>> read_columns(path, columns=["z", "x"])[1].tolist()
+        [[1.0, 3.0], [4.0, 2.0]]
+    """
+    path = Path(path)
+    if len(set(columns)) < len(columns):
+        raise ArgumentError(f"columns must differ from each other, got {', '.join(columns)}")
+    names, values = _read(path, delimiter, columns, "column")
+    wanted = tuple(columns) or names
+    return wanted, values[:, [names.index(name) for name in wanted]]
+
+
+def _read(
+    path: Path, delimiter: str | None, wanted: Sequence[str], role: str
+) -> tuple[tuple[str, ...], Float[np.ndarray, "row column"]]:
+    """All columns, when those that are wanted are among them."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise ArgumentError(f"delimiter must be one character, no quote or line end, got {delimiter!r}")
+    text = _decode(path)
+    records = _records(path, text, delimiter or _sniff(text))
+    _, header = next(records)
+    names = _check_header(path, header)
+    for name in wanted:
+        _check_column(path, name, names, role)
+    if not wanted and all(_is_number(name) for name in names):
+        raise DataError(
+            f"{path} line 1 holds only numbers ({', '.join(names[:4])}...); it must hold the column names"
+        )
+    rows = [_numbers(path, line, cells, names) for line, cells in records]
+    if not rows:
+        raise DataError(f"{path} has a header line and no rows")
+    return tuple(names), np.array(rows, dtype=np.float64)
 
 
 def _decode(path: Path) -> str:
@@ -118,14 +165,12 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
     return header
 
 
-def _check_target(path: Path, target: str, names: list[str]) -> None:
-    if target not in names and all(_is_number(name) for name in names):
+def _check_column(path: Path, wanted: str, names: list[str], role: str) -> None:
+    if wanted not in names and all(_is_number(name) for name in names):
         raise DataError(
             f"{path} line 1 holds only numbers ({', '.join(names[:4])}...); it must hold the column names"
         )
-    check_choice(f"target column of {path}", target, names)
-    if len(names) == 1:
-        raise DataError(f"{path} has no column besides the target {target!r}")
+    check_choice(f"{role} of {path}", wanted, names)
 
 
 def _numbers(path: Path, line: int, cells: list[str], names: list[str]) -> list[float]:

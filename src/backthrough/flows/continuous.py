@@ -21,7 +21,7 @@ class ContinuousFlow(Bijection):
     that is Lipschitz makes a bijection; the inverse is the solve backwards in time.
 
     Attributes:
-        field: dx/dt, an Equinox module.
+        field: dx/dt, a `VectorField`; an Equinox module if it is to be trained.
         trace: How divergences are found where no closed form is.
         solver: Any solver of `backthrough.ode`.
         adjoint: Where gradients come from.
@@ -36,7 +36,7 @@ class ContinuousFlow(Bijection):
 
     def __init__(
         self,
-        field: VectorField,
+        field: Any,
         *,
         trace: Trace | None = None,
         solver: Any = None,

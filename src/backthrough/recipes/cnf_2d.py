@@ -123,9 +123,8 @@ def evaluate(
     config: Config, field: GatedMLP | PlanarField, points: Float[np.ndarray, "point 2"]
 ) -> Float[np.ndarray, "point"]:
     """Log-densities of points (nats), at the tolerance of the configuration."""
-    flow = exact_flow(config, field)
-    log_prob = eqx.filter_jit(jax.vmap(flow.log_prob))
-    return np.asarray(log_prob(jnp.asarray(points)))
+    log_prob = eqx.filter_jit(lambda flow, points: jax.vmap(flow.log_prob)(points))
+    return np.asarray(log_prob(exact_flow(config, field), jnp.asarray(points)))
 
 
 def draw(config: Config, run: Run, field: GatedMLP | PlanarField, test: Float[np.ndarray, "point 2"]) -> None:

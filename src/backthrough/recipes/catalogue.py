@@ -52,6 +52,9 @@ RECIPES = {
         Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
         Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
         Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
+        Recipe(
+            "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
+        ),
         Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
     )
 }

@@ -55,6 +55,9 @@ RECIPES = {
         Recipe(
             "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
         ),
+        Recipe(
+            "ode-tolerance", "ode_tolerance", "Error, evaluations and time of a solve against its tolerance"
+        ),
         Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
     )
 }

@@ -1,0 +1,141 @@
+"""Error, evaluations and time of a solve with its gradient against the tolerance (after Chen et al. 2018)."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from matplotlib.figure import Figure
+
+from backthrough.core import ArgumentError, check_integer, check_positive
+from backthrough.ode import Bosh3, Dopri5, Dopri8, Tsit5, odeint
+from backthrough.train import Number, ProgressBar, Run
+
+SOLVERS: dict[str, Callable[[float], Any]] = {
+    "Bosh3": lambda tolerance: Bosh3(rtol=jnp.asarray(tolerance), atol=jnp.asarray(tolerance)),
+    "Dopri5": lambda tolerance: Dopri5(rtol=jnp.asarray(tolerance), atol=jnp.asarray(tolerance)),
+    "Tsit5": lambda tolerance: Tsit5(rtol=jnp.asarray(tolerance), atol=jnp.asarray(tolerance)),
+    "Dopri8": lambda tolerance: Dopri8(rtol=jnp.asarray(tolerance), atol=jnp.asarray(tolerance)),
+}
+REFERENCE = 1e-13
+RATES, FIRST = (1.5, 1.0, 3.0, 1.0), (1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Lotka-Volterra dynamics in double precision, by every adaptive explicit solver."""
+
+    loosest: int = 3
+    """The loosest tolerance is 10^-loosest."""
+    tightest: int = 10
+    """The tightest is 10^-tightest."""
+    end: float = 10.0
+    """The last time."""
+    repetitions: int = 20
+    """Timings of each, of which the least counts."""
+
+
+SCALES = {"quick": Config(), "full": Config(repetitions=200)}
+DEMO = None
+
+
+class Point(NamedTuple):
+    """One solver at one tolerance."""
+
+    error: float
+    gradient_error: float
+    evaluations: int
+    backward_evaluations: int
+    seconds: float
+
+
+def run(config: Config, run: Run) -> None:
+    """Solves at every tolerance, and draws what the tolerance buys."""
+    for name in ("loosest", "tightest", "repetitions"):
+        check_integer(name, getattr(config, name), minimum=1)
+    check_positive("end", config.end)
+    if config.tightest - config.loosest < 2 or config.tightest > 12:
+        raise ArgumentError("tightest must be at least loosest + 2 and at most 12")
+    tolerances = [10.0**-k for k in range(config.loosest, config.tightest + 1)]
+    with jax.enable_x64(True), ProgressBar("solving", len(SOLVERS) * len(tolerances)) as bar:
+        reference = solve(config.end, Dopri8(rtol=REFERENCE, atol=REFERENCE))
+        found: dict[str, list[Point]] = {}
+        for name, solver in SOLVERS.items():
+            found[name] = []
+            for tolerance in tolerances:
+                found[name].append(measure(config, solver(tolerance), reference))
+                bar.update(sum(len(points) for points in found.values()))
+    numbers = []
+    for name, points in found.items():
+        slope = np.polyfit(np.log10(tolerances), np.log10([point.error for point in points]), 1)[0]
+        what = "power of the tolerance with which the error of the last state falls"
+        numbers.append(Number(f"error power ({name})", float(slope), "", what))
+        what = f"evaluations of the field at tolerance {tolerances[-1]:g}"
+        numbers.append(Number(f"evaluations ({name})", float(points[-1].evaluations), "", what))
+    run.save_result(numbers)
+    show(run, tolerances, found)
+
+
+@eqx.filter_jit
+def solve(end: float, solver: Any) -> tuple[Float[Array, "2"], Float[Array, "2"], Any]:
+    """Last state, gradient of its sum with respect to the first, and statistics."""
+
+    def field(t: Array, y: Float[Array, "2"], rates: Float[Array, "4"]) -> Float[Array, "2"]:
+        (u, v), (a, b, g, d) = y, rates
+        return jnp.stack([a * u - b * u * v, d * u * v - g * v])
+
+    def last(first: Float[Array, "2"], solver: Any) -> tuple[Array, Any]:
+        ts = jnp.array([0.0, end])
+        solution = odeint(field, first, ts, jnp.array(RATES), solver=solver, max_steps=2**15)
+        return solution.ys[-1].sum(), (solution.ys[-1], solution.stats)
+
+    slope, (state, stats) = jax.grad(last, has_aux=True)(jnp.array(FIRST), solver)
+    return state, slope, stats
+
+
+def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any]) -> Point:
+    """Errors relative to the reference, costs, and the time of a solve with its gradient."""
+    end, slope, stats = solve(config.end, solver)
+    seconds = np.inf
+    for _ in range(config.repetitions):
+        started = time.perf_counter()
+        jax.block_until_ready(solve(config.end, solver))
+        seconds = min(seconds, time.perf_counter() - started)
+    errors = [
+        float(jnp.linalg.norm(own - true) / jnp.linalg.norm(true))
+        for own, true in ((end, reference[0]), (slope, reference[1]))
+    ]
+    return Point(*errors, int(stats.evaluations), int(stats.backward_evaluations), seconds)
+
+
+def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> None:
+    """The panels of figure 3 of Chen et al. 2018, a curve for each solver."""
+    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
+    (left, middle), (right, last) = figure.subplots(2, 2)
+    for index, (name, points) in enumerate(found.items()):
+        colour = f"C{index}"
+        columns = Point(*(np.array(column) for column in zip(*points, strict=True)))
+        left.loglog(tolerances, columns.error, "o-", color=colour, markersize=3, label=name)
+        left.loglog(tolerances, columns.gradient_error, "o--", color=colour, markersize=3)
+        middle.loglog(tolerances, columns.evaluations, "o-", color=colour, markersize=3)
+        middle.loglog(tolerances, columns.backward_evaluations, "o--", color=colour, markersize=3)
+        right.loglog(columns.evaluations, columns.error, "o-", color=colour, markersize=3)
+        both = columns.evaluations + columns.backward_evaluations
+        last.loglog(both, 1e3 * np.asarray(columns.seconds), "o-", color=colour, markersize=3)
+    left.loglog(tolerances, tolerances, color="0.7", zorder=0)
+    left.set(xlabel="tolerance", ylabel="relative error", title="what it buys")
+    middle.set(xlabel="tolerance", ylabel="evaluations of the field", title="what it costs")
+    right.set(xlabel="evaluations of the field", ylabel="relative error", title="error for cost")
+    last.set(xlabel="evaluations, forward and backward", ylabel="milliseconds", title="and in time")
+    left.legend(fontsize="small")
+    caption = (
+        "Above: error of the last state (solid) and of its gradient (dashed) against the tolerance, grey being "
+        "equal to it; evaluations forward (solid) and backward (dashed). Below: error for evaluations; time of "
+        "a solve with its gradient."
+    )
+    run.figures.save_plot("tolerance", figure, caption=caption)

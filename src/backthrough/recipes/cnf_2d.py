@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from backthrough.core import PRNGKey, Scalar, check_choice, check_integer, check_positive
-from backthrough.flows import ContinuousFlow, Flow, GatedMLP, PlanarField, StandardNormal
+from backthrough.flows import ContinuousFlow, Flow, GatedMLP, PlanarField, StandardNormal, VectorField
 from backthrough.ode import RK4, Discrete, Dopri5, Unrolled
 from backthrough.recipes.toy_densities import TOYS, draw_points
 from backthrough.train import Run, Stream, fit, mean_number, mean_over_shards, schedule
@@ -84,7 +84,7 @@ def make_field(config: Config, *, key: PRNGKey) -> GatedMLP | PlanarField:
     return GatedMLP(2, (config.hidden_size,) * 3, key=key)
 
 
-def exact_flow(config: Config, field: GatedMLP | PlanarField) -> Flow:
+def exact_flow(config: Config, field: VectorField) -> Flow:
     """The flow, solved to the tolerance that bounds are measured at."""
     solver = Dopri5(rtol=config.tolerance, atol=config.tolerance)
     return Flow(StandardNormal(2), ContinuousFlow(field, solver=solver, adjoint=Discrete()))

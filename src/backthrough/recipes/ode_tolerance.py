@@ -134,8 +134,8 @@ def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> No
     last.set(xlabel="evaluations, forward and backward", ylabel="milliseconds", title="and in time")
     left.legend(fontsize="small")
     caption = (
-        "Above: error of the last state (solid) and of its gradient (dashed) against the tolerance, grey being "
-        "equal to it; evaluations forward (solid) and backward (dashed). Below: error for evaluations; time of "
-        "a solve with its gradient."
+        "Above: error of the last state (solid) and of its gradient (dashed) against the tolerance, grey "
+        "being equal to it; evaluations forward (solid) and backward (dashed). Below: error for evaluations; "
+        "time of a solve with its gradient."
     )
     run.figures.save_plot("tolerance", figure, caption=caption)

@@ -56,7 +56,7 @@ def test_toy_points_have_the_scale_and_symmetry_of_their_kind(name):
 @pytest.mark.slow
 def test_a_continuous_flow_beats_a_gaussian_and_is_drawn(tmp_path):
     config = cnf_2d.Config(
-        data="circles", n_steps=60, hidden_size=16, batch_size=128, n_test=300, tolerance=1e-3
+        data="circles", n_steps=200, hidden_size=32, batch_size=128, n_test=300, tolerance=1e-3
     )
     run = Run(tmp_path, config={"recipe": "cnf-2d"})
     cnf_2d.run(config, run)

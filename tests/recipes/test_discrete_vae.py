@@ -102,6 +102,7 @@ def test_two_layers_are_unbiased(name, truth):
     assert (np.abs(sample.mean(0) - expected) / error).max() < 6
 
 
+@pytest.mark.slow
 def test_a_run_and_its_page(tmp_path, capsys):
     images = np.random.default_rng(0).random((40, 4, 3)).astype(np.float32)
     np.savez(tmp_path / "pictures.npz", images=images)
@@ -115,17 +116,14 @@ def test_a_run_and_its_page(tmp_path, capsys):
         "--n-variance",
         "2",
     ]
-    options += ["--n-seeds", "2", "--control-hidden", "1", "--estimators", "RELAX", "straight-through"]
+    options += ["--n-seeds", "2", "--control-hidden", "1", "--estimators", "RELAX"]
     folder = tmp_path / "run"
     command = ["run", "relax-dvae", *options, "--run-dir", str(folder)]
     assert main(command) == 0
     numbers = {n["name"]: n for n in json.loads((folder / "result.json").read_text())["numbers"]}
     assert numbers["held-out ELBO (RELAX)"]["n"] == 2
     assert all(np.isfinite(n["value"]) for n in numbers.values())
-    first = (folder / "result.json").read_bytes()
     assert (folder / "figures" / "estimators.svg").exists()
-    assert main([*command, "--resume"]) == 0
-    assert (folder / "result.json").read_bytes() == first
     capsys.readouterr()
     with pytest.raises(ArgumentError, match="n_layers must be at least 1, got 0"):
         relax_dvae.run(relax_dvae.Config(n_layers=0), Run(tmp_path / "other"))

@@ -39,10 +39,12 @@ def test_a_run(tmp_path, capsys):
 
 
 def test_refusals(tmp_path):
-    for config, message in (
-        (relax_toy.Config(n_seeds=0), "n_seeds must be at least 1, got 0"),
-        (relax_toy.Config(targets=()), "estimators and targets must name at least one"),
-        (relax_toy.Config(learning_rate=-1.0), "learning_rate must be finite"),
+    for index, (config, message) in enumerate(
+        (
+            (relax_toy.Config(n_seeds=0), "n_seeds must be at least 1, got 0"),
+            (relax_toy.Config(targets=()), "estimators and targets must name at least one"),
+            (relax_toy.Config(learning_rate=-1.0), "learning_rate must be finite"),
+        )
     ):
         with pytest.raises(ArgumentError, match=message):
-            relax_toy.run(config, Run(tmp_path / "run"))
+            relax_toy.run(config, Run(tmp_path / str(index)))

@@ -32,3 +32,16 @@ def test_every_recipe_keeps_its_contract():
         assert module.Config.__dataclass_params__.frozen
         assert all(field.default is not dataclasses.MISSING for field in dataclasses.fields(module.Config))
         assert module.__doc__
+
+
+def test_compiled_sums_of_products_are_right():
+    """jax-ml/jax#39103, wrong on CPUs with jaxlib 0.10.2 unless the package switches some fusions off."""
+    import jax
+    import jax.numpy as jnp
+
+    rows = jnp.stack([jnp.arange(40_000.0), jnp.zeros(40_000), jnp.zeros(40_000)], axis=1)
+
+    def squares(rows):
+        return jax.vmap(lambda row: jnp.sum((jnp.eye(3) @ row) ** 2))(rows)
+
+    assert (jax.jit(squares)(rows) == squares(rows)).all()

@@ -1,7 +1,7 @@
 """Gradients by storchastic, in an environment of its own; called by `estimators_vs_storchastic.py`.
 
-Reads lines of JSON, `{"estimator": ..., "n": ...}`, and answers each with `{"seconds": ..., "gradients": ...}`
-for n gradients of E[sum((b - 0.45)^2) + b_0 b_1], b three Bernoulli variables. An empty line ends it.
+Reads lines of JSON, `{"estimator": ..., "n": ...}`, and answers with `{"seconds": ..., "gradients": ...}` of
+n gradients of E[sum((b - 0.45)^2) + b_0 b_1], b three Bernoulli variables. An empty line ends it.
 """
 # pyright: reportMissingImports=false
 

@@ -7,9 +7,28 @@ Rooms are loaded when they are first used, so that `import backthrough` costs no
     <function log_mean_exp at ...>
 """
 
+import importlib.metadata
+import os
+
 import lazy_loader
 
 __version__ = "0.1.0"
+
+MISCOMPILING_JAXLIBS = ("0.10.2", "0.11.0")
+FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
+
+
+def _switch_off_wrong_fusions() -> None:
+    """Keeps these jaxlibs from fusions that compute wrong numbers on CPUs without a word (jax-ml/jax#39103).
+
+    Read by JAX when it first computes; whoever computes before importing backthrough must set it themselves.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if importlib.metadata.version("jaxlib") in MISCOMPILING_JAXLIBS and FUSIONS not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {FUSIONS}=".strip()
+
+
+_switch_off_wrong_fusions()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__, submodules=["core", "datasets", "estimators", "flows", "latent", "recipes", "report", "train"]

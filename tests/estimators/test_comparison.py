@@ -80,7 +80,16 @@ def test_refusals():
 def test_suitable_ones():
     black_box = numpy_function(lambda b: b.sum(1))
     names = list(suitable_estimators(black_box, BITS))
-    assert names == ["Enumeration", "LeaveOneOut", "DisARM", "ARM", "RELAX", "ScoreFunction"]
+    assert names == [
+        "Enumeration",
+        "LeaveOneOut",
+        "DisARM",
+        "ARM",
+        "RELAX",
+        "ScoreFunction",
+        "MeasureValued",
+        "DiCE",
+    ]
     assert "Enumeration" not in suitable_estimators(black_box, dist.Bernoulli(logits=jnp.zeros(13)))
 
 

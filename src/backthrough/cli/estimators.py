@@ -89,7 +89,7 @@ def load_problem(name: str) -> tuple[Any, Any]:
 def _print(found: Comparison) -> None:
     table = Table(box=None, pad_edge=False)
     for heading in ("estimator", "bias z", "variance", "evaluations", "microseconds", ""):
-        table.add_column(heading, justify="left" if heading in ("estimator", "") else "right")
+        table.add_column(heading, justify="left" if heading in ("estimator", "") else "right", no_wrap=True)
     for name, row in found.table().iterrows():
         table.add_row(
             str(name),
@@ -97,9 +97,7 @@ def _print(found: Comparison) -> None:
             f"{row['variance']:.4g}",
             str(row["evaluations"]),
             f"{row['microseconds']:.3g}",
-            ""
-            if bool(row["unbiased"])
-            else f"biased, by {row['relative bias']:.2g} of the gradient's length",
+            "" if bool(row["unbiased"]) else f"biased by {row['relative bias']:.0%}",
         )
     Console().print(table)
     print(f"\n{found.n_samples:,} gradients each; bias against {found.reference}; a z above 6 is bias")

@@ -80,5 +80,5 @@ def _refuse_second_derivatives(value: Scalar, params: PyTree) -> Scalar:
 def _refuse(primals: PyTree, tangents: PyTree) -> NoReturn:
     raise ArgumentError(
         "the second derivative of this estimate was asked for; it would silently miss what the samples' "
-        "distribution contributes. Use Enumeration, which has derivatives of every order"
+        "distribution contributes. Use DiCE or Enumeration, which have derivatives of every order"
     )

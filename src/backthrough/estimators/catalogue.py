@@ -5,13 +5,17 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from backthrough.core import PyTree, Scalar
 from backthrough.estimators.antithetic import ARM, DisARM
 from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.dice import DiCE
+from backthrough.estimators.double_cv import DoubleCV
 from backthrough.estimators.estimator import Estimator, Properties
 from backthrough.estimators.exact import MOST_OUTCOMES, Enumeration
 from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.measure_valued import MeasureValued
 from backthrough.estimators.numpy_function import NumpyFunction
 from backthrough.estimators.pathwise import (
     Concrete,
@@ -20,7 +24,9 @@ from backthrough.estimators.pathwise import (
     StraightThrough,
     StraightThroughGumbel,
 )
+from backthrough.estimators.rodeo import RODEO
 from backthrough.estimators.score import LeaveOneOut, ScoreFunction
+from backthrough.estimators.stick_breaking import CategoricalDisARM
 
 
 class Constant(eqx.Module):
@@ -33,6 +39,16 @@ class Constant(eqx.Module):
         return self.value
 
 
+class Shrunk(eqx.Module):
+    """A control variate for RODEO: minus the Taylor term for f, times a learned number."""
+
+    scale: Scalar
+
+    def __call__(self, pair: Float[Array, "2"]) -> Float[Array, "2"]:
+        """h for f, h for the result."""
+        return -self.scale * jnp.stack([pair[0], jnp.zeros_like(pair[0])])
+
+
 def default_estimators() -> dict[str, Estimator]:
     """One of each, by name, with default settings and, where one is needed, a constant control variate."""
     constant = Constant(jnp.zeros(()))
@@ -40,12 +56,17 @@ def default_estimators() -> dict[str, Estimator]:
         Enumeration(),
         LeaveOneOut(),
         DisARM(),
+        CategoricalDisARM(),
+        DoubleCV(),
+        RODEO(Shrunk(jnp.ones(()))),
         ARM(),
         RELAX(constant),
         REBAR(),
         LAX(constant),
         Reparameterisation(),
         ScoreFunction(),
+        MeasureValued(),
+        DiCE(),
         Concrete(),
         ReinMax(),
         StraightThrough(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.flatten_util import ravel_pytree
@@ -164,7 +165,7 @@ def _reference(
         n_outcomes = problem.joint.n_outcomes(problem.params)
         if n_outcomes <= MOST_OUTCOMES:
             gradient = jax.jit(_gradient(problem, Enumeration(), 1))
-            return np.asarray(gradient(key)[1], np.float64), 0.0, "enumeration"
+            return np.asarray(gradient(problem.params, key)[1], np.float64), 0.0, "enumeration"
     samples = REFERENCE_SAMPLES
     mean, variance, _ = _measure("the reference", problem, REFERENCE, samples, key, n_samples)
     return mean, variance / n_samples, f"mean of {n_samples:,} LeaveOneOut gradients of {samples} samples"
@@ -172,14 +173,14 @@ def _reference(
 
 def _gradient(
     problem: Problem, estimator: Estimator, samples: int
-) -> Callable[[PRNGKey], tuple[Scalar, Float[Array, "parameter"]]]:
+) -> Callable[[Parts, PRNGKey], tuple[Scalar, Float[Array, "parameter"]]]:
     """The value and the gradient, as one vector, on the distribution's parameters."""
 
-    def one(key: PRNGKey) -> tuple[Scalar, Float[Array, "parameter"]]:
+    def one(params: Parts, key: PRNGKey) -> tuple[Scalar, Float[Array, "parameter"]]:
         def mean(params: Parts) -> Scalar:
             return estimator.estimate(Problem(problem.f, problem.joint, params), key=key, n_samples=samples)
 
-        value, gradient = jax.value_and_grad(mean)(problem.params)
+        value, gradient = jax.value_and_grad(mean)(params)
         return value, ravel_pytree(gradient)[0]
 
     return one
@@ -192,13 +193,17 @@ def _measure(
     size = ravel_pytree(problem.params)[0].size
     together = max(1, min(n_samples, NUMBERS_AT_ONCE // (size * samples)))
     gradients = jax.jit(jax.vmap(_gradient(problem, estimator, samples)))
-    jax.block_until_ready(gradients(jax.random.split(key, together)))  # compiles
+    # parameters for each, so that nothing is computed once for all
+    params = jax.tree_util.tree_map(
+        lambda leaf: jnp.tile(leaf, (together,) + (1,) * leaf.ndim), problem.params
+    )
+    jax.block_until_ready(gradients(params, jax.random.split(key, together)))  # compiles
     total = squares = shift = None
     seconds = 0.0
     for start, count in _pieces(n_samples, together):
         keys = jax.random.split(jax.random.fold_in(key, start), together)
         started = time.perf_counter()
-        values, found = jax.block_until_ready(gradients(keys))
+        values, found = jax.block_until_ready(gradients(params, keys))
         seconds += (time.perf_counter() - started) * count / together
         values, found = np.asarray(values)[:count], np.asarray(found, np.float64)[:count]
         bad = ~(np.isfinite(values) & np.isfinite(found).all(axis=1))

@@ -166,11 +166,11 @@ def relax_estimate(
     joint, params = problem.joint, problem.fixed_params()
 
     def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
-        own_key, other_key = jax.random.split(key)
-        noise = joint.noise(params, key=own_key)
+        twice = jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), params)
+        noise, other = _halves(joint.noise(twice, key=key))
         z = joint.relax(params, noise)
         b = joint.harden(z)
-        other = joint.couple(params, z) if coupled else joint.noise(params, key=other_key)
+        other = joint.couple(params, z) if coupled else other
         value = problem.value(b)
 
         def difference(params: Parts) -> tuple[Scalar, Scalar]:
@@ -186,6 +186,10 @@ def relax_estimate(
 
     values, gradients = jax.vmap(draw)(jax.random.split(key, n_samples))
     return attach(values, problem.params, gradients)
+
+
+def _halves(parts: Parts) -> tuple[Parts, Parts]:
+    return [own[0] for own in parts], [own[1] for own in parts]
 
 
 def log_of_temperature(temperature: float | Scalar) -> Scalar:

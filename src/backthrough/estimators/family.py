@@ -25,7 +25,7 @@ class Family(eqx.Module):
 
     @abc.abstractmethod
     def noise(self, params: PyTree, *, key: PRNGKey) -> PyTree:
-        """Noise whose distribution does not depend on the parameters."""
+        """Noise whose distribution does not depend on the parameters, of which only the shapes are used."""
 
     @abc.abstractmethod
     def relax(self, params: PyTree, noise: PyTree) -> PyTree:

@@ -41,7 +41,7 @@ class Joint(eqx.Module):
 
     def noise(self, params: Parts, *, key: PRNGKey) -> Parts:
         """Noise for each."""
-        keys = jax.random.split(key, len(self.families))
+        keys = jax.random.split(key, len(self.families)) if len(self.families) > 1 else [key]
         return [family.noise(own, key=k) for family, own, k in zip(self.families, params, keys, strict=True)]
 
     def relax(self, params: Parts, noise: Parts) -> Parts:

@@ -134,7 +134,7 @@ def run(config: Config, run: Run) -> None:
 
 def load_binary(
     source: str, *, seed: int
-) -> tuple[Float[np.ndarray, "image pixel"], Float[np.ndarray, "image pixel"]]:
+) -> tuple[Float[np.ndarray, "train pixel"], Float[np.ndarray, "held_out pixel"]]:
     """Training and held-out images as zeros and ones, drawn once with the intensities as probabilities."""
     if source != "omniglot":
         digits = load_digits(source, seed=seed)

@@ -28,14 +28,24 @@ def mean_over_shards(tree: PyTree) -> PyTree:
 
         gradients = mean_over_shards(jax.grad(loss)(parameters, batch))
     """
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    with contextlib.suppress(NameError):  # JAX's way to say that there is no such axis here
+        leaves = [jax.lax.pmean(leaf, LANES) for leaf in leaves]
+    with contextlib.suppress(NameError):
+        leaves = _mean_over_devices(leaves)
+    return jax.tree_util.tree_unflatten(structure, leaves)
 
-    def mean(array: jax.Array) -> jax.Array:
-        for axis in (LANES, DEVICES):
-            with contextlib.suppress(NameError):  # JAX's way to say that there is no such axis here
-                array = jax.lax.pmean(array, axis)
-        return array
 
-    return jax.tree_util.tree_map(mean, tree)
+def _mean_over_devices(leaves: list[jax.Array]) -> list[jax.Array]:
+    """One exchange for all leaves of a type; six took six times as long between processes on CPUs."""
+    means = list(leaves)
+    for dtype in dict.fromkeys(jnp.result_type(leaf) for leaf in leaves):
+        own = [i for i, leaf in enumerate(leaves) if jnp.result_type(leaf) == dtype]
+        together = jax.lax.pmean(jnp.concatenate([jnp.ravel(leaves[i]) for i in own]), DEVICES)
+        ends = np.cumsum([np.size(leaves[i]) for i in own])[:-1]
+        for i, part in zip(own, jnp.split(together, ends), strict=True):
+            means[i] = part.reshape(np.shape(leaves[i]))
+    return means
 
 
 @dataclass(frozen=True)

@@ -12,5 +12,5 @@ import lazy_loader
 __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=["core", "datasets", "latent", "recipes", "report", "train"]
+    __name__, submodules=["core", "datasets", "latent", "ode", "recipes", "report", "train"]
 )

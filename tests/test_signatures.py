@@ -4,9 +4,9 @@ import ast
 import inspect
 import re
 
-from backthrough import datasets, estimators, flows, latent, train
+from backthrough import datasets, estimators, flows, latent, ode, train
 
-ROOMS = (train, datasets, estimators, flows, latent)
+ROOMS = (train, datasets, estimators, flows, latent, ode)
 GIVEN_BY_CALLERS = {"step": train.Step.__call__, "evaluate": train.Evaluate.__call__}
 
 

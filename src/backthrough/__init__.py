@@ -31,5 +31,6 @@ def _switch_off_wrong_fusions() -> None:
 _switch_off_wrong_fusions()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__, submodules=["core", "datasets", "estimators", "flows", "latent", "recipes", "report", "train"]
+    __name__,
+    submodules=["core", "datasets", "estimators", "flows", "latent", "ode", "recipes", "report", "train"],
 )

@@ -1,0 +1,89 @@
+"""Checks of the arguments of a solve, on host values where they can be seen."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array
+
+from backthrough.core import ArgumentError
+from backthrough.ode.solvers import Adaptive, FixedStep
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the value can be looked at now."""
+    return not isinstance(x, Tracer)
+
+
+def check_times(ts: Any, dtype: Any) -> Array:
+    """`ts` as an array of the state's precision, strictly monotone.
+
+    Raises:
+        ArgumentError: naming the first entry that is not allowed.
+    """
+    if not isinstance(ts, jax.Array):
+        ts = np.asarray(ts)
+    if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
+        raise ArgumentError(f"ts must hold at least two times along one axis, got shape {jnp.shape(ts)}")
+    if not jnp.issubdtype(jnp.result_type(ts), jnp.floating):
+        raise ArgumentError(f"ts must be floating-point times, got {jnp.result_type(ts)}")
+    if is_concrete(ts):
+        values = np.asarray(ts, dtype)
+        if not np.isfinite(values).all():
+            at = int(np.argmin(np.isfinite(values)))
+            raise ArgumentError(f"ts[{at}] is not finite: {values[at]}")
+        steps = np.diff(values)
+        wrong = steps <= 0 if values[-1] >= values[0] else steps >= 0
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise ArgumentError(
+                f"ts must run strictly forwards or strictly backwards, but ts[{at}] is {values[at]} and "
+                f"ts[{at + 1}] is {values[at + 1]} in {values.dtype}"
+            )
+    return jnp.asarray(ts, dtype)
+
+
+def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
+    """Relative and absolute tolerance as an array of two.
+
+    Raises:
+        ArgumentError: if one is not positive, or is finer than the precision.
+    """
+    finest = 4 * float(jnp.finfo(dtype).eps)
+    for name in ("rtol", "atol"):
+        value = getattr(solver, name)
+        if jnp.ndim(value):
+            raise ArgumentError(
+                f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
+                "use odeint_batch, or vmap over the solver"
+            )
+        if not is_concrete(value):
+            continue
+        number = float(value)
+        if not (np.isfinite(number) and number > 0):
+            raise ArgumentError(f"{name} must be finite and greater than zero, got {number}")
+        if name == "rtol" and number < finest:
+            raise ArgumentError(
+                f"rtol must be at least {finest:.1e} in {jnp.dtype(dtype)}, got {number:.1e}; enable double "
+                "precision with jax.config.update('jax_enable_x64', True)"
+            )
+    return jnp.stack([jnp.asarray(solver.rtol, dtype), jnp.asarray(solver.atol, dtype)])
+
+
+def check_kind(name: str, value: Any, kinds: tuple[type, ...], known: str) -> None:
+    """Raises `ArgumentError` listing what is known unless `value` is of one of the kinds."""
+    if not isinstance(value, kinds):
+        hint = ": write it with its parentheses" if callable(value) else ""
+        raise ArgumentError(f"unknown {name} {value!r}{hint} (known: {known})")
+
+
+def check_solver(solver: Any) -> None:
+    """Raises `ArgumentError` unless `solver` is one."""
+    check_kind(
+        "solver",
+        solver,
+        (Adaptive, FixedStep),
+        "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n)",
+    )

@@ -1,0 +1,133 @@
+"""Solving an initial value problem, with gradients."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from backthrough.core import check_integer
+from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.checks import check_kind, check_solver, check_times, check_tolerances, is_concrete
+from backthrough.ode.discrete import Solve
+from backthrough.ode.flatten import check_state, flatten
+from backthrough.ode.programs import bind
+from backthrough.ode.setting import Problem
+from backthrough.ode.solution import Solution, SolveError, Stats, Status
+from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
+from backthrough.ode.unrolled import solve_unrolled
+
+ADJOINTS = "Discrete(), Unrolled()"
+
+
+def odeint(
+    field: Callable[..., PyTree],
+    y0: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    solver: Any = None,
+    adjoint: Any = None,
+    max_steps: int = 4096,
+    throw: bool = True,
+) -> Solution:
+    """Solves dy/dt = field(t, y, args) from `y0` at `ts[0]`, with gradients.
+
+    Gradients go to `y0`, `args`, `ts` and whatever the field closes over. Under `jax.vmap` every example
+    chooses its own steps, and those that have finished make nobody wait.
+
+    Args:
+        field: The vector field; its time is a scalar, its state and its result are like `y0`.
+        y0: A pytree of floating-point arrays, of one precision.
+        ts: Times to report the state at, strictly increasing or strictly decreasing, at least two.
+        args: Anything that is passed on to the field.
+        solver: `Dopri5()` by default.
+        adjoint: Where gradients come from; `Discrete()` by default.
+        max_steps: The most steps that an adaptive solver may try.
+        throw: Whether a solve that fails raises; otherwise its states are NaN from there on, and
+            `status` and `stats.t_reached` say why.
+
+    Returns:
+        The states at `ts`, with statistics and status.
+
+    Raises:
+        ArgumentError: if an argument cannot be used, naming it.
+        SolveError: if the last time was not reached. Under `jit`, an `equinox` runtime error with the
+            same message.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from backthrough import ode
+        >>> solution = ode.odeint(lambda t, y, rate: -rate * y, 1.0, jnp.array([0.0, 1.0]), 0.5)
+        >>> bool(abs(solution.ys[-1] - jnp.exp(-0.5)) < 1e-5)
+        True
+    """
+    solver = Dopri5() if solver is None else solver
+    adjoint = Discrete() if adjoint is None else adjoint
+    check_solver(solver)
+    check_kind("adjoint", adjoint, (Discrete, Unrolled), ADJOINTS)
+    max_steps = check_integer("max_steps", max_steps, minimum=1)
+    y0 = check_state(y0)
+    dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
+    times = check_times(ts, dtype)
+    tolerances = check_tolerances(solver, dtype) if isinstance(solver, Adaptive) else jnp.ones(2, dtype)
+    solution = _solve(
+        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver)
+    )
+    return _checked(solution) if throw else solution
+
+
+def _n_steps(solver: Adaptive | FixedStep) -> int:
+    return solver.n_steps if isinstance(solver, FixedStep) else 0
+
+
+@eqx.filter_jit
+def _solve(
+    field: Callable[..., PyTree],
+    y0: PyTree,
+    times: Array,
+    args: PyTree,
+    tolerances: Array,
+    tableau: Any,
+    adjoint: Discrete | Unrolled,
+    max_steps: int,
+    n_steps: int,
+) -> Solution:
+    """The solution; compiled once for a field and shapes when called outside `jit`."""
+    flat = flatten(field, y0, args)
+    memory = adjoint.memory if isinstance(adjoint, Discrete) else None
+    problem = Problem(flat.field, tableau, max_steps, n_steps, memory)
+    arguments = [flat.y0, times, jax.lax.stop_gradient(tolerances), *flat.leaves]
+    if isinstance(adjoint, Unrolled):
+        results = solve_unrolled(problem, arguments)
+    else:
+        results = bind(Solve(problem), arguments)
+    ys, accepted, rejected, status, reached = results
+    ys = flat.unflatten(jnp.concatenate([flat.y0[None], ys]))
+    stages = tableau.n_stages
+    evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)
+    stats = Stats(evaluations, accepted * stages, accepted, rejected, reached)
+    return Solution(times, ys, stats, status)
+
+
+def _checked(solution: Solution) -> Solution:
+    """The solution, if it reached its end."""
+    if is_concrete(solution.status):
+        status, reached = np.asarray(solution.status), np.asarray(solution.stats.t_reached)
+        if status != Status.DONE:
+            why = Status(int(status))
+            raise SolveError(
+                f"the solve stopped at t = {reached:.6g}: {why.meaning}", status=why, t=float(reached)
+            )
+        return solution
+    failures = [why for why in Status if why != Status.DONE]
+    ys = eqx.branched_error_if(
+        solution.ys,
+        solution.status != Status.DONE,
+        jnp.maximum(solution.status - 1, 0),
+        [f"the solve stopped early: {why.meaning}" for why in failures],
+    )
+    return solution._replace(ys=ys)

@@ -1,0 +1,123 @@
+"""What a solve is given: the field, and the data of each lane."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from backthrough.ode.programs import Lanes
+from backthrough.ode.rungekutta import Field
+from backthrough.ode.tableaux import Tableau
+
+FlatField = Callable[[Array, Array, Sequence[Any]], Array]
+"""(time, state (size,), leaves) -> derivative (size,), for one example."""
+
+N_LEADING = 3  # arguments before the leaves: y0, ts, tolerances
+
+
+class Problem(NamedTuple):
+    """The unchanging part of a solve.
+
+    Attributes:
+        field: The vector field on flat states.
+        tableau: The method.
+        max_steps: The most steps tried.
+        n_steps: For a fixed-step method, the steps between neighbouring times.
+        memory: Bytes that stored states may take; None for what is quick.
+        compact: Whether lanes that have finished are dropped.
+    """
+
+    field: FlatField
+    tableau: Tableau
+    max_steps: int
+    n_steps: int = 0
+    memory: float | None = None
+    compact: bool = True
+
+
+class Setting(NamedTuple):
+    """The data of a solve; with lanes, every entry but `leaves` ends in the axis of lanes.
+
+    Times run forward from 0 whatever their direction was: `s = sign * (t - t0)`.
+
+    Attributes:
+        t0: The first time.
+        sign: 1 or -1.
+        times: All times but the first, as s.
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        leaves: The arrays that the field needs besides time and state.
+        leaf_lanes: Which leaves have a leading axis of lanes; None without lanes.
+    """
+
+    t0: Array
+    sign: Array
+    times: Array
+    rtol: Array
+    atol: Array
+    leaves: tuple[Any, ...]
+    leaf_lanes: Lanes
+
+    @property
+    def span(self) -> Array:
+        """The last time, as s."""
+        return self.times[-1]
+
+    def real_time(self, s: Array) -> Array:
+        """The time t of s."""
+        return self.t0 + self.sign * s
+
+    def take(self, lanes: Array) -> "Setting":
+        """The setting of some of the lanes."""
+        assert self.leaf_lanes is not None
+        leaves = [
+            jnp.take(x, lanes, axis=0) if own else x
+            for x, own in zip(self.leaves, self.leaf_lanes, strict=True)
+        ]
+        t0, sign, times, rtol, atol = (jnp.take(x, lanes, axis=-1) for x in self[:5])
+        return Setting(t0, sign, times, rtol, atol, tuple(leaves), self.leaf_lanes)
+
+    def own(self, wanted: Sequence[int], n: int) -> "Setting":
+        """The setting in which each lane has its own copy of some leaves."""
+        assert self.leaf_lanes is not None
+        leaves, flags = list(self.leaves), list(self.leaf_lanes)
+        for i in wanted:
+            if not flags[i]:
+                leaves[i], flags[i] = jnp.broadcast_to(leaves[i], (n, *leaves[i].shape)), True
+        return self._replace(leaves=tuple(leaves), leaf_lanes=tuple(flags))
+
+
+def unpack(arguments: Sequence[Any], lanes: Lanes, n: int | None = None) -> tuple[Array, Setting]:
+    """The initial state and the setting from a program's arguments, for `n` lanes."""
+    y0, ts, tolerances = arguments[:N_LEADING]
+    leaves = tuple(arguments[N_LEADING:])
+    leaf_lanes = None
+    if lanes is not None:
+        leaf_lanes = lanes[N_LEADING:]
+        y0, ts, tolerances = (
+            x if own else jnp.broadcast_to(x[..., None], (*x.shape, n))
+            for x, own in zip((y0, ts, tolerances), lanes, strict=False)
+        )
+    sign = jnp.where(ts[-1] >= ts[0], 1.0, -1.0).astype(ts.dtype)
+    times = sign * (ts[1:] - ts[0])
+    return y0, Setting(ts[0], sign, times, tolerances[0], tolerances[1], leaves, leaf_lanes)
+
+
+def on_lanes(field: FlatField, setting: Setting) -> FlatField:
+    """`field` for states `(size, lanes)` and times `(lanes,)`, if the setting has lanes."""
+    if setting.leaf_lanes is None:
+        return field
+    axes = [0 if own else None for own in setting.leaf_lanes]
+    return jax.vmap(field, in_axes=(-1, -1, axes), out_axes=-1)
+
+
+def forward_field(problem: Problem, setting: Setting) -> Field:
+    """The field in s, which always runs forward."""
+    field = on_lanes(problem.field, setting)
+
+    def at(s: Array, y: Array) -> Array:
+        return setting.sign * field(setting.real_time(s), y, list(setting.leaves))
+
+    return at

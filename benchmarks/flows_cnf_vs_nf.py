@@ -2,9 +2,9 @@
 
     python benchmarks/flows_cnf_vs_nf.py
 
-Both are fitted by maximum likelihood to the same fresh points with the same number of steps of Adam, each at the
-better of two learning rates, and measured on fresh points. The planar flow is used turned round, so that its
-density is cheap. The last line is a JSON object for the results table.
+Both are fitted by maximum likelihood to the same fresh points with the same number of steps of Adam, each at
+the better of two learning rates, and measured on fresh points. The planar flow is used turned round, so that
+its density is cheap. The last line is a JSON object for the results table.
 """
 
 import json

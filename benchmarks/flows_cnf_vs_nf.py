@@ -26,7 +26,7 @@ DATA, SIZES, BATCH, STEPS, RATES, N_TEST = "circles", (2, 8, 32), 256, 1500, (3e
 
 def continuous(field: PlanarField, *, measuring: bool) -> Flow:
     """The flow of a field; solved in five steps in training, to 1e-5 when it is measured."""
-    solve = {"solver": Dopri5()} if measuring else {"solver": RK4(5), "adjoint": Unrolled()}
+    solve: dict[str, Any] = {"solver": Dopri5()} if measuring else {"solver": RK4(5), "adjoint": Unrolled()}
     return Flow(StandardNormal(2), ContinuousFlow(field, **solve))
 
 

@@ -43,9 +43,9 @@ class ContinuousFlow(Bijection):
         adjoint: Any = None,
         t1: float = 1.0,
     ):
-        if not callable(field):
-            raise ArgumentError(f"field must be callable as field(t, x, condition), got {field!r}")
         self.field = field
+        if not callable(self.field):
+            raise ArgumentError(f"field must be callable as field(t, x, condition), got {field!r}")
         self.trace = ExactTrace() if trace is None else trace
         self.solver = Dopri5() if solver is None else solver
         self.adjoint = Discrete() if adjoint is None else adjoint

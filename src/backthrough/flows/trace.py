@@ -73,5 +73,6 @@ class Hutchinson(Trace):
 
     def __call__(self, velocity: Velocity, x: Point, noise: Point | None) -> tuple[Point, Scalar]:
         """f(x) and the estimate of its divergence."""
+        assert noise is not None  # what `draw` has returned
         value, pushed = jax.jvp(velocity, (x,), (noise,))
         return value, jnp.vdot(noise, pushed)

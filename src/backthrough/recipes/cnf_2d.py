@@ -173,6 +173,6 @@ class Slowed(eqx.Module):
     field: GatedMLP | PlanarField
     part: Scalar
 
-    def __call__(self, t: Scalar, x: Float[Array, "2"], condition: None) -> Float[Array, "2"]:
+    def __call__(self, t: Scalar, x: Float[Array, "size"], condition: Any = None) -> Float[Array, "size"]:
         """part * field(part * t, x)."""
         return self.part * self.field(self.part * t, x, condition)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +68,8 @@ def run(config: Config, run: Run) -> None:
     def step(state: State, batch: Array, *, key: Array) -> tuple[State, dict[str, Scalar]]:
         value, gradient = jax.value_and_grad(loss)(state.log_parameters)
         updates, memory = optimiser.update(gradient, state.optimiser)
-        return State(state.log_parameters + updates, memory), {"negative log-likelihood": value}
+        moved = eqx.apply_updates(state.log_parameters, updates)
+        return State(moved, memory), {"negative log-likelihood": value}
 
     fitted = fit(
         step,

@@ -106,11 +106,17 @@ def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any]) ->
         started = time.perf_counter()
         jax.block_until_ready(solve(config.end, solver))
         seconds = min(seconds, time.perf_counter() - started)
-    errors = [
-        float(jnp.linalg.norm(own - true) / jnp.linalg.norm(true))
-        for own, true in ((end, reference[0]), (slope, reference[1]))
-    ]
-    return Point(*errors, int(stats.evaluations), int(stats.backward_evaluations), seconds)
+
+    def error(own: Array, true: Array) -> float:
+        return float(jnp.linalg.norm(own - true) / jnp.linalg.norm(true))
+
+    return Point(
+        error=error(end, reference[0]),
+        gradient_error=error(slope, reference[1]),
+        evaluations=int(stats.evaluations),
+        backward_evaluations=int(stats.backward_evaluations),
+        seconds=seconds,
+    )
 
 
 def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> None:
@@ -118,15 +124,14 @@ def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> No
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     (left, middle), (right, last) = figure.subplots(2, 2)
     for index, (name, points) in enumerate(found.items()):
-        colour = f"C{index}"
-        columns = Point(*(np.array(column) for column in zip(*points, strict=True)))
-        left.loglog(tolerances, columns.error, "o-", color=colour, markersize=3, label=name)
-        left.loglog(tolerances, columns.gradient_error, "o--", color=colour, markersize=3)
-        middle.loglog(tolerances, columns.evaluations, "o-", color=colour, markersize=3)
-        middle.loglog(tolerances, columns.backward_evaluations, "o--", color=colour, markersize=3)
-        right.loglog(columns.evaluations, columns.error, "o-", color=colour, markersize=3)
-        both = columns.evaluations + columns.backward_evaluations
-        last.loglog(both, 1e3 * np.asarray(columns.seconds), "o-", color=colour, markersize=3)
+        style: dict[str, Any] = {"color": f"C{index}", "markersize": 3}
+        error, gradient_error, evaluations, backward, seconds = np.array(points, np.float64).T
+        left.loglog(tolerances, error, "o-", label=name, **style)
+        left.loglog(tolerances, gradient_error, "o--", **style)
+        middle.loglog(tolerances, evaluations, "o-", **style)
+        middle.loglog(tolerances, backward, "o--", **style)
+        right.loglog(evaluations, error, "o-", **style)
+        last.loglog(evaluations + backward, 1e3 * seconds, "o-", **style)
     left.loglog(tolerances, tolerances, color="0.7", zorder=0)
     left.set(xlabel="tolerance", ylabel="relative error", title="what it buys")
     middle.set(xlabel="tolerance", ylabel="evaluations of the field", title="what it costs")

@@ -8,7 +8,8 @@ import pytest
 @pytest.mark.parametrize(
     ("page", "number"),
     [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
-    + [("docs/estimators.md", number) for number in range(4)],
+    + [("docs/estimators.md", number) for number in range(4)]
+    + [("docs/which-estimator.md", 0)],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)

@@ -47,7 +47,8 @@ def test_figures_are_those_of_the_fixture(found):
     assert list(table.index) == ["four", "biased", "ours"]
     axes = Figure().subplots()
     assert found.plot(axes) is axes
-    assert [text.get_text() for text in axes.texts] == list(found.names)
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["1 four", "2 biased", "3 ours"]
 
 
 def test_without_enumeration_the_reference_is_a_mean():

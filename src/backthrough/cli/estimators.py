@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if options.plot is not None:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(6, 4.5), layout="constrained")
+        figure = Figure(figsize=(7.5, 4.5), layout="constrained")
         found.plot(figure.subplots())
         figure.savefig(options.plot)
     return 0
@@ -88,7 +88,7 @@ def load_problem(name: str) -> tuple[Any, Any]:
 
 def _print(found: Comparison) -> None:
     table = Table(box=None, pad_edge=False)
-    for heading in ("estimator", "bias z", "variance", "evaluations", "microseconds", ""):
+    for heading in ("estimator", "bias z", "variance", "f calls", "µs", ""):
         table.add_column(heading, justify="left" if heading in ("estimator", "") else "right", no_wrap=True)
     for name, row in found.table().iterrows():
         table.add_row(
@@ -97,7 +97,8 @@ def _print(found: Comparison) -> None:
             f"{row['variance']:.4g}",
             str(row["evaluations"]),
             f"{row['microseconds']:.3g}",
-            "" if bool(row["unbiased"]) else f"biased by {row['relative bias']:.0%}",
+            "" if bool(row["unbiased"]) else f"biased, {row['relative bias']:.0%}",
         )
     Console().print(table)
-    print(f"\n{found.n_samples:,} gradients each; bias against {found.reference}; a z above 6 is bias")
+    print(f"\n{found.n_samples:,} gradients each; bias against {found.reference}; a z above 6 is bias,")
+    print("whose size is in per cent of the gradient's length")

@@ -79,8 +79,9 @@ def suitable_estimators(f: Callable[[Any], Any], dist: PyTree) -> dict[str, Esti
     """Those of `default_estimators` that can work for this f and distribution.
 
     >>> import numpyro.distributions as dist
-    >>> [name for name in suitable_estimators(jnp.sum, dist.Normal(jnp.zeros(2), 1.0))]
-    ['LeaveOneOut', 'RELAX', 'REBAR', 'LAX', 'Reparameterisation', 'ScoreFunction', ...]
+    >>> names = suitable_estimators(jnp.sum, dist.Normal(jnp.zeros(2), 1.0)).keys()
+    >>> "Reparameterisation" in names, "DisARM" in names
+    (True, False)
     """
     joint, params = read_distribution(dist)
     families = {family.name for family in joint.families}

@@ -70,13 +70,16 @@ class Comparison:
         return rows.sort_values("variance")
 
     def plot(self, axes: Axes) -> Axes:
-        """Variance against the time of a gradient; biased ones are hollow. Lower left is better."""
-        for index, name in enumerate(self.names):
+        """Variance against the time of a gradient, numbered by variance; biased ones are hollow."""
+        for rank, index in enumerate(np.argsort(self.variance), start=1):
             place = (self.microseconds[index], self.variance[index])
-            axes.plot(*place, "o", color="C0", markerfacecolor="C0" if self.unbiased[index] else "none")
-            axes.annotate(name, place, xytext=(5, 3), textcoords="offset points", fontsize=8)
+            face = "C0" if self.unbiased[index] else "none"
+            axes.plot(*place, "o", color="C0", markerfacecolor=face, label=f"{rank} {self.names[index]}")
+            axes.annotate(str(rank), place, xytext=(5, 3), textcoords="offset points", fontsize=8)
         axes.set(xscale="log", yscale="log", xlabel="microseconds a gradient", ylabel="total variance")
-        axes.set_title("hollow: biased", fontsize=9)
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize=8, title="hollow: biased"
+        )
         axes.margins(0.2)
         return axes
 

@@ -116,7 +116,7 @@ def main() -> None:
         "estimators.speed": {
             "ours": same[least],
             "peer": {"name": f"storchastic, {least}, ms", "value": milliseconds[least][0]},
-            "note": f"{every}. In a vmapped batch of {BATCH:,} ours take {together} microseconds each; alone, "
+            "note": f"{every}. In a batch of {BATCH:,} ours take {together} microseconds each. Alone, "
             "RELAX is bound by the launches of some forty small kernels. Storchastic's REBAR does not count: "
             f"its mean is off by |z| = {z:.1f}.",
         },

@@ -116,9 +116,9 @@ def main() -> None:
         "estimators.speed": {
             "ours": same[least],
             "peer": {"name": f"storchastic, {least}, ms", "value": milliseconds[least][0]},
-            "note": f"{every}. In a vmapped batch of {BATCH:,} ours take {together} microseconds each; "
-            "alone, RELAX is bound by the launches of some forty small kernels. Storchastic's REBAR does "
-            f"not count: its mean is off by |z| = {z:.1f}.",
+            "note": f"{every}. In a batch of {BATCH:,} ours take {together} microseconds each. Alone, "
+            "RELAX is bound by the launches of some forty small kernels. Storchastic's REBAR does not count: "
+            f"its mean is off by |z| = {z:.1f}.",
         },
         "estimators.7": {
             "ours": ratios["RELAX"],

@@ -158,6 +158,7 @@ def test_control_gradients_have_the_square_of_the_weight():
     np.testing.assert_allclose(to_scale(-3.0), 9 * to_scale(1.0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_the_scale_lowers_the_variance():
     @jax.jit
     def step(estimator, key):
@@ -174,6 +175,7 @@ def test_training_the_scale_lowers_the_variance():
     assert after < 0.5 * before
 
 
+@pytest.mark.slow
 def test_the_variance_of_a_mean_falls_as_one_over_n():
     one = draws("bernoulli", REBAR(), 1, 40_000).var(0).sum()
     eight = draws("bernoulli", REBAR(), 8, 40_000).var(0).sum()

@@ -81,7 +81,9 @@ def truth():
     return model, exact_gradients(model)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "REBAR")) for n in NAMES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("REBAR", "REINFORCE"))) for n in NAMES]
+)
 def test_two_layers_are_unbiased(name, truth):
     """7 comparisons within 6 standard errors, and the value itself."""
     model, expected = truth

@@ -5,7 +5,7 @@ import backthrough
 
 
 def test_the_public_face_is_lazy():
-    assert set(backthrough.__all__) == {"core", "datasets", "latent", "recipes", "report", "train"}
+    assert set(backthrough.__all__) == {"core", "datasets", "latent", "ode", "recipes", "report", "train"}
     code = (
         "import sys, backthrough as bt; bt.core.log_mean_exp; assert 'backthrough.latent' not in sys.modules"
     )

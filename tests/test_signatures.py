@@ -4,9 +4,9 @@ import ast
 import inspect
 import re
 
-from backthrough import datasets, latent, train
+from backthrough import datasets, latent, ode, train
 
-ROOMS = (train, datasets, latent)
+ROOMS = (train, datasets, latent, ode)
 GIVEN_BY_CALLERS = {"step": train.Step.__call__, "evaluate": train.Evaluate.__call__}
 
 

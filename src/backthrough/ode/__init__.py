@@ -1,6 +1,7 @@
 """Gradients through any ODE solver."""
 
 from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.blackbox import BlackBox, blackbox
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
 from backthrough.ode.solvers import (
@@ -19,6 +20,7 @@ from backthrough.ode.solvers import (
 __all__ = [
     "RK4",
     "Adaptive",
+    "BlackBox",
     "Bosh3",
     "Discrete",
     "Dopri5",
@@ -33,5 +35,6 @@ __all__ = [
     "Status",
     "Tsit5",
     "Unrolled",
+    "blackbox",
     "odeint",
 ]

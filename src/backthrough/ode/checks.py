@@ -9,6 +9,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from backthrough.core import ArgumentError
+from backthrough.ode.blackbox import BlackBox
 from backthrough.ode.solvers import Adaptive, FixedStep
 
 
@@ -84,6 +85,6 @@ def check_solver(solver: Any) -> None:
     check_kind(
         "solver",
         solver,
-        (Adaptive, FixedStep),
-        "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n)",
+        (Adaptive, FixedStep, BlackBox),
+        "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n), blackbox(...)",
     )

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from backthrough.core import check_integer
+from backthrough.core import ArgumentError, check_integer
 from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.blackbox import BlackBox, solve_blackbox
 from backthrough.ode.checks import check_kind, check_solver, check_times, check_tolerances, is_concrete
 from backthrough.ode.discrete import Solve
 from backthrough.ode.flatten import check_state, flatten
@@ -66,8 +67,14 @@ def odeint(
         True
     """
     solver = Dopri5() if solver is None else solver
-    adjoint = Discrete() if adjoint is None else adjoint
     check_solver(solver)
+    if isinstance(solver, BlackBox):
+        if adjoint is not None:
+            raise ArgumentError("adjoint must be left out: a black box has the continuous adjoint only")
+        y0 = check_state(y0)
+        dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
+        return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
+    adjoint = Discrete() if adjoint is None else adjoint
     check_kind("adjoint", adjoint, (Discrete, Unrolled), ADJOINTS)
     max_steps = check_integer("max_steps", max_steps, minimum=1)
     y0 = check_state(y0)
@@ -82,6 +89,17 @@ def odeint(
 
 def _n_steps(solver: Adaptive | FixedStep) -> int:
     return solver.n_steps if isinstance(solver, FixedStep) else 0
+
+
+@eqx.filter_jit
+def _solve_blackbox(
+    field: Callable[..., PyTree], y0: PyTree, times: Array, args: PyTree, solver: BlackBox
+) -> Solution:
+    """The solution by a black box, which keeps its statistics to itself: they are -1."""
+    flat = flatten(field, y0, args)
+    ys = flat.unflatten(solve_blackbox(solver, flat, times))
+    unknown = jnp.asarray(-1)
+    return Solution(times, ys, Stats(unknown, unknown, unknown, unknown, times[-1]), jnp.asarray(0))
 
 
 @eqx.filter_jit

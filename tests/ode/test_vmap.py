@@ -30,7 +30,7 @@ def members():
     return jnp.tile(jnp.array([2.0, 0.0]), (N, 1)) + jnp.linspace(0, 1, N)[:, None], mu
 
 
-@pytest.fixture(scope="module", params=TS)
+@pytest.fixture(scope="module", params=["many times", pytest.param("two times", marks=pytest.mark.slow)])
 def alone(request):
     """Solutions and gradients, one member after another."""
     with double():

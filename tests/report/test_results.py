@@ -73,3 +73,10 @@ def test_numbers_are_shown_to_the_precision_of_their_error(value, error, text):
 def test_the_committed_table_is_the_one_that_the_rows_give(request):
     root = request.config.rootpath
     assert (root / "docs/results.md").read_text() == results_page(read_rows(root / "results"))
+
+
+def test_a_bar_in_a_text_does_not_end_its_cell():
+    page = results_page([Row("a", "largest |z|", {"at_most": 6}, "x", ours=1.0)])
+    (line,) = [line for line in page.splitlines() if line.startswith("| [a]")]
+    assert r"largest \|z\|" in line
+    assert line.replace(r"\|", "").count("|") == 8

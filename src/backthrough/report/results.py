@@ -112,7 +112,7 @@ def results_page(rows: Sequence[Row]) -> str:
         ours = "" if row.ours is None else with_error(row.ours, row.spread)
         peer = "" if row.peer is None else f"{row.peer['name']}: {row.peer['value']:.4g}"
         cells = [f"[{row.id}](#{_anchor(row.id)})", row.what, _asked(row.bound), ours, row.paper or "", peer]
-        lines.append("| " + " | ".join([*cells, row.status]) + " |")
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in (*cells, row.status)) + " |")
     for row in rows:
         lines += ["", f'<a id="{_anchor(row.id)}"></a>', f"### {row.id}", "", f"    {row.command}", ""]
         if row.ours is not None:

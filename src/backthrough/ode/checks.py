@@ -58,7 +58,7 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
         if jnp.ndim(value):
             raise ArgumentError(
                 f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
-                "use odeint_batch, or vmap over the solver"
+                "use jax.vmap over the solver too"
             )
         if not is_concrete(value):
             continue

@@ -26,7 +26,7 @@ import optax
 
 from backthrough.train import Batches, fit, join, mean_over_shards
 
-WIDTH, STEPS, ROUNDS = 512, 60, 5
+WIDTH, STEPS, ROUNDS = 512, 60, 3
 BATCH, LARGE_BATCH = 512, 4096  # where the exchange of gradients weighs much, and little
 OPTIMISER = optax.sgd(1e-2, momentum=0.9)
 

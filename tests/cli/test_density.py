@@ -21,6 +21,7 @@ def density(*words):
     return main(["density", *map(str, words)])
 
 
+@pytest.mark.slow
 def test_a_table_becomes_a_density_in_its_own_units(table, tmp_path, capsys):
     run = tmp_path / "run"
     assert density(table, "--columns", "wide", "narrow", "--run-dir", run, *TINY) == 0

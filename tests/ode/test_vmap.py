@@ -142,3 +142,28 @@ def test_shared_parameters_of_a_big_field_under_vmap():
     exact = gradient(weights, ode.Discrete(), ode.RK4(100))
     assert relative(gradient(weights, ode.Discrete(), adaptive), exact) < 1e-6
     assert relative(gradient(weights, ode.Discrete(1.2e6), adaptive), exact) < 1e-6
+
+
+def test_the_gradient_of_a_solve_in_a_batched_cond_is_right_or_refused():
+    """The predicate leaves out the first member, and with it its share of what the forward pass kept."""
+
+    def one(y, mu):
+        field = lambda t, y, mu: jnp.tanh(y[::-1] * mu) - 0.1 * y  # noqa: E731
+        ts = jnp.array([0.0, 2.0])
+        return ode.odeint(field, y, ts, mu, solver=ode.Dopri5(1e-5, 1e-5), max_steps=64).ys[-1].sum()
+
+    def either(chosen, y, mu):
+        return jax.lax.cond(chosen, lambda: one(y, mu), lambda: jnp.sum(y) * mu)
+
+    def gradients(n):
+        y, mu = jax.random.normal(jax.random.key(0), (n, 2)), jnp.linspace(0.1, 9, n)
+        chosen = jnp.arange(n) % 3 > 0
+        return jax.jit(jax.vmap(jax.grad(either, argnums=(1, 2))))(chosen, y, mu), y, mu, chosen
+
+    (by_y, by_mu), y, mu, chosen = gradients(4)
+    for i in range(4):
+        expected = jax.grad(one, argnums=(0, 1))(y[i], mu[i]) if chosen[i] else (mu[i], y[i].sum())
+        np.testing.assert_allclose(by_y[i], expected[0], rtol=1e-10)
+        np.testing.assert_allclose(by_mu[i], expected[1], rtol=1e-10)
+    with pytest.raises(TypeError, match="select cases must have the same shapes"):
+        gradients(32)

@@ -76,7 +76,8 @@ def unpack_tape(arrays: Sequence[Array], problem: Problem, n_lanes: int | None) 
     stores_at = 3 * MOST_LEVELS
     points_s, points_h, points_y, numbers, *rest = arrays[stores_at:]
     if n_lanes is not None:
-        numbers = numbers[:, 0]
+        # the same for all lanes, but for those that a batched `lax.cond` has left out: theirs are zero
+        numbers = jnp.max(numbers, axis=-1)
     n_levels = numbers.shape[0] // 2
     ends, strides = numbers[:n_levels], numbers[n_levels:]
     sizes = (1,) if n_lanes is None else level_sizes(n_lanes)[:n_levels]

@@ -14,10 +14,6 @@ def schedule(
 ) -> optax.Schedule:
     """The learning rate as a function of the step, to hand to an Optax optimiser.
 
-    >>> rate = schedule("cosine", 1e-3, n_steps=1000, warm_up=100)
-    >>> [round(float(rate(step)), 6) for step in (0, 50, 100, 1000)]
-    [0.0, 0.0005, 0.001, 1e-05]
-
     Args:
         name: How it falls after the warm-up: `constant`, not at all; `linear`, in a straight line; `cosine`,
             along half a cosine; `exponential`, by the same factor each step.
@@ -28,6 +24,11 @@ def schedule(
 
     Raises:
         ArgumentError: for an unknown name (listing those there are) or a value out of range.
+
+    Examples:
+        >>> rate = schedule("cosine", 1e-3, n_steps=1000, warm_up=100)
+        >>> [round(float(rate(step)), 6) for step in (0, 50, 100, 1000)]
+        [0.0, 0.0005, 0.001, 1e-05]
     """
     check_choice("schedule", name, get_args(ScheduleName))
     check_positive("learning_rate", learning_rate)

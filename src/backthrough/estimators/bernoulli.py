@@ -50,20 +50,18 @@ class Bernoulli(Family):
         """z given its sign.
 
         The inverse of the truncated logistic distribution function in a form without cancellation:
-        softplus(noise + softplus(l)) above zero and -softplus(-noise + softplus(-l)) below. It equals the
-        textbook form and is finite, with the right sign, for every logit.
+        s softplus(s noise + softplus(s l)) with s the sign. It equals the textbook form and is finite, with
+        the right sign, for every logit.
         """
-        above = jax.nn.softplus(noise + jax.nn.softplus(params))
-        below = -jax.nn.softplus(-noise + jax.nn.softplus(-params))
-        return jnp.where(b > 0, above, below)
+        sign = jnp.where(b > 0, 1.0, -1.0).astype(params.dtype)
+        return sign * jax.nn.softplus(sign * noise + jax.nn.softplus(sign * params))
 
     def couple(self, params: Logits, z: Logits) -> Logits:
         """The inverse of `condition` in the noise."""
         size = jnp.maximum(jnp.abs(z), jnp.finfo(z.dtype).tiny)
         inverse = size + log1mexp(size)  # of softplus
-        above = inverse - jax.nn.softplus(params)
-        below = jax.nn.softplus(-params) - inverse
-        return jnp.where(z > 0, above, below)
+        sign = jnp.where(z > 0, 1.0, -1.0).astype(params.dtype)
+        return sign * (inverse - jax.nn.softplus(sign * params))
 
     def log_prob(self, params: Logits, b: Logits) -> Scalar:
         """The sum of b l - softplus(l)."""

@@ -177,7 +177,8 @@ def negative_elbo(
         coupled: Whether REBAR and RELAX couple z and z given b.
         shifts: Added to the logits of each layer of q; zeros, to take gradients with respect to the logits.
     """
-    fixed = jax.lax.stop_gradient(model)
+    arrays, functions = eqx.partition(model, eqx.is_array)
+    fixed = eqx.combine(jax.lax.stop_gradient(arrays), functions)
 
     def above(below: list[Bits], key: PRNGKey) -> Scalar:
         """The expectation over the layers above the given ones."""

@@ -46,6 +46,28 @@ def ask(f=total, d=None, estimator=None, key=KEY, **options):
     return expect(f, d, key=key, estimator=estimator, **options)
 
 
+@pytest.mark.parametrize("estimator", [ScoreFunction(), DisARM(), Reparameterisation(), REBAR()], ids=repr)
+def test_checked_values(estimator):
+    """Whatever transforms, the sample is named; without fault nothing changes."""
+    normal = isinstance(estimator, Reparameterisation)
+
+    def loss(parameters, key, checked, worst):
+        d = dist.Normal(parameters, 1.0) if normal else dist.Bernoulli(logits=parameters)
+        f = lambda b: jnp.where(worst, jnp.nan, 1.0) * jnp.sum(b**2)  # noqa: E731
+        return ask(f, d, estimator, key, n_samples=4, checked=checked)
+
+    first = r"\(0, 0\) of \(2, 2\)" if isinstance(estimator, DisARM) else "0 of 4"  # DisARM draws pairs
+    slope = jax.jit(jax.grad(loss), static_argnums=(2,))
+    np.testing.assert_array_equal(slope(LOGITS, KEY, True, False), slope(LOGITS, KEY, False, False))
+    with pytest.raises(Exception, match=f"f returned nan for sample {first}"):
+        jax.block_until_ready(slope(LOGITS, KEY, True, True))
+    with pytest.raises(Exception, match=r"a parameter of (Normal|Bernoulli) is nan at entry \(1,\)"):
+        jax.block_until_ready(slope(LOGITS.at[1].set(jnp.nan), KEY, True, False))
+    many = jax.jit(jax.vmap(lambda worst: jax.grad(loss)(LOGITS, KEY, True, worst)))
+    with pytest.raises(Exception, match=r"f returned nan for sample \(1, 0.*\) of \(2, "):
+        jax.block_until_ready(many(jnp.array([False, True])))
+
+
 def refused(message, call, *arguments, **options):
     with pytest.raises(ArgumentError, match=message):
         call(*arguments, **options)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number
+from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
 from backthrough.estimators.joint import FAMILY_NAMES, Parts
 from backthrough.estimators.pathwise import RELAXABLE
 from backthrough.estimators.reading import check_temperature
@@ -53,7 +53,7 @@ class LAX(Estimator):
             advantage = jax.lax.stop_gradient(value) - of_control
             return value, _add(scaled(advantage, joint.score(params, b)), slope)
 
-        values, gradients = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, gradients = jax.vmap(draw)(sample_keys(key, n_samples))
         return attach(values, problem.params, gradients)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
@@ -184,7 +184,7 @@ def relax_estimate(
         advantage = jax.lax.stop_gradient(value) - conditional
         return value, _add(scaled(advantage, joint.score(params, b)), slope)
 
-    values, gradients = jax.vmap(draw)(jax.random.split(key, n_samples))
+    values, gradients = jax.vmap(draw)(sample_keys(key, n_samples))
     return attach(values, problem.params, gradients)
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from backthrough.core import PRNGKey, Scalar
-from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
 from backthrough.estimators.joint import FAMILY_NAMES
 
 
@@ -29,7 +29,7 @@ class DiCE(Estimator):
             log_prob = problem.joint.log_prob(problem.params, b)
             return problem.value(b) * jnp.exp(log_prob - jax.lax.stop_gradient(log_prob))
 
-        return jax.vmap(draw)(jax.random.split(key, n_samples)).mean()
+        return jax.vmap(draw)(sample_keys(key, n_samples)).mean()
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""

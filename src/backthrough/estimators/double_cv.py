@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
 from backthrough.estimators.joint import Parts
 from backthrough.estimators.score import scaled
 
@@ -46,7 +46,7 @@ class DoubleCV(Estimator):
                 jax.grad(fixed.value)(b),
             )
 
-        values, centred, slopes = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, centred, slopes = jax.vmap(draw)(sample_keys(key, n_samples))
         others = [(own.sum(0) - own) / (n_samples - 1) for own in slopes]
         taylor = sum(
             jnp.sum((g * c).reshape(n_samples, -1), axis=1) for g, c in zip(others, centred, strict=True)

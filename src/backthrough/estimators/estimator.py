@@ -8,10 +8,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Key
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.joint import Joint, Parts
 from backthrough.estimators.numpy_function import NumpyFunction
+from backthrough.estimators.watching import check_value_of_f, watched
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Problem(eqx.Module):
         f: The caller's function of one sample.
         joint: The variables.
         params: Their parameters, which the caller differentiates.
+        checked: Whether every value of f is looked at while the program runs.
     """
 
     f: Callable[[Any], Any]
     joint: Joint
     params: Parts
+    checked: bool = eqx.field(static=True, default=False)
 
     def value(self, b: Parts) -> Scalar:
         """f at one sample, differentiable in what f closes over.
@@ -52,7 +56,8 @@ class Problem(eqx.Module):
         Raises:
             ArgumentError: if f does not return one floating-point number.
         """
-        return one_number("f", self.f(self.joint.present(b)))
+        value = one_number("f", self.f(self.joint.present(b)))
+        return watched(check_value_of_f, value) if self.checked else value
 
     def fixed_params(self) -> Parts:
         """The parameters, held fixed."""
@@ -66,7 +71,8 @@ class Problem(eqx.Module):
         example = jax.eval_shape(lambda: joint.present(joint.sample(self.params, key=key)))
         converted = eqx.filter_closure_convert(self.f, example)
         arrays, rest = eqx.partition(converted, eqx.is_inexact_array)
-        return Problem(eqx.combine(jax.lax.stop_gradient(arrays), rest), self.joint, self.params)
+        fixed = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+        return Problem(fixed, self.joint, self.params, self.checked)
 
 
 class Estimator(eqx.Module):
@@ -88,6 +94,11 @@ class Estimator(eqx.Module):
     @abc.abstractmethod
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """How often f is evaluated for one gradient, forward passes only."""
+
+
+def sample_keys(key: PRNGKey, n_samples: int) -> Key[Array, "sample"]:
+    """A key for each sample. A single one takes the key as it is: a split costs as much as its draw."""
+    return key[None] if n_samples == 1 else jax.random.split(key, n_samples)
 
 
 def one_number(name: str, value: Any) -> Scalar:

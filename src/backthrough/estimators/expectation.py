@@ -1,6 +1,7 @@
 """`expect`: the mean of a function of samples, with a gradient through the samples."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,10 +12,17 @@ from backthrough.estimators.catalogue import names_of_those_that
 from backthrough.estimators.estimator import Estimator, Problem
 from backthrough.estimators.joint import read_distribution
 from backthrough.estimators.numpy_function import NumpyFunction
+from backthrough.estimators.watching import check_parameter, watched
 
 
 def expect(
-    f: Callable[[Any], Any], dist: PyTree, *, key: PRNGKey, estimator: Estimator, n_samples: int = 1
+    f: Callable[[Any], Any],
+    dist: PyTree,
+    *,
+    key: PRNGKey,
+    estimator: Estimator,
+    n_samples: int = 1,
+    checked: bool = False,
 ) -> Scalar:
     """A Monte Carlo mean of f(b), b ~ dist, whose `jax.grad` is the estimator's.
 
@@ -40,17 +48,21 @@ def expect(
         key: Typed key.
         estimator: How the gradient is estimated.
         n_samples: Samples that are averaged over.
+        checked: Whether values of f and parameters are looked at while a compiled program runs, at the price
+            of a call to the host for each. JAX raises what is found as its own error, which carries the
+            message.
 
     Returns:
         The mean of f; that of the relaxed problem for `Concrete`, the exact one for `Enumeration`.
 
     Raises:
         ArgumentError: if the estimator cannot work for `f` or `dist`, naming those that can; or if a
-            parameter or the value of f is not as it should be.
+            parameter or the value of f is not as it should be: always for shapes and types, with `checked`
+            also for a value of f that is not finite, naming the sample, and for a parameter that is nan.
     """
     check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=1)
-    problem = make_problem(f, dist, estimator)
+    problem = make_problem(f, dist, estimator, checked=checked)
     return estimator.estimate(problem, key=key, n_samples=n_samples)
 
 
@@ -73,6 +85,7 @@ def value_and_grad(
     key: PRNGKey,
     estimator: Estimator,
     n_samples: int = 1,
+    checked: bool = False,
 ) -> tuple[Scalar, PyTree, Auxiliary]:
     """The mean of f and its gradient, with the variance taken on `params` instead of the distribution's own.
 
@@ -95,6 +108,7 @@ def value_and_grad(
         key: Typed key.
         estimator: How the gradient is estimated.
         n_samples: Samples that are averaged over.
+        checked: As for `expect`.
 
     Returns:
         `(value, grads, aux)`: grads as `params`, None for what is no floating-point array; in
@@ -110,7 +124,8 @@ def value_and_grad(
         own = eqx.combine(trained, fixed)
 
         def mean(params: PyTree) -> Scalar:
-            return expect(f, dist_fn(params), key=key, estimator=own, n_samples=n_samples)
+            distribution = dist_fn(params)
+            return expect(f, distribution, key=key, estimator=own, n_samples=n_samples, checked=checked)
 
         value, grads = eqx.filter_value_and_grad(mean)(params)
         return grads, value
@@ -120,7 +135,9 @@ def value_and_grad(
     return value, grads, Auxiliary(control_grads)
 
 
-def make_problem(f: Callable[[Any], Any], dist: PyTree, estimator: Estimator) -> Problem:
+def make_problem(
+    f: Callable[[Any], Any], dist: PyTree, estimator: Estimator, *, checked: bool = False
+) -> Problem:
     """The expectation, when this estimator can work on it.
 
     Raises:
@@ -148,4 +165,9 @@ def make_problem(f: Callable[[Any], Any], dist: PyTree, estimator: Estimator) ->
         raise ArgumentError(
             f"{name} needs the gradient of f, which a NumPy function has not. Without it work {others}"
         )
-    return Problem(f, joint, params)
+    if checked:
+        params = [
+            jax.tree_util.tree_map(partial(watched, partial(check_parameter, family.name)), own)
+            for family, own in zip(joint.families, params, strict=True)
+        ]
+    return Problem(f, joint, params, checked)

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, PyTree, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
 from backthrough.estimators.joint import FAMILY_NAMES, Parts
 
 
@@ -37,7 +37,7 @@ class MeasureValued(Estimator):
                 gradients.append(one(problem, params, b, place, keys[place]))
             return problem.value(b), gradients
 
-        values, gradients = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, gradients = jax.vmap(draw)(sample_keys(key, n_samples))
         return attach(values, problem.params, gradients)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:

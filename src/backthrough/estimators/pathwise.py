@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, Scalar
 from backthrough.estimators.attach import first_derivative_only
-from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
 from backthrough.estimators.joint import Parts
 from backthrough.estimators.reading import check_temperature
 
@@ -31,7 +31,7 @@ class Reparameterisation(Estimator):
         def draw(key: PRNGKey) -> Scalar:
             return problem.value(joint.relax(params, joint.noise(params, key=key)))
 
-        return jax.vmap(draw)(jax.random.split(key, n_samples)).mean()
+        return jax.vmap(draw)(sample_keys(key, n_samples)).mean()
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
@@ -66,7 +66,7 @@ class Concrete(Estimator):
             z = joint.relax(params, joint.noise(params, key=key))
             return problem.value(joint.soften(z, jnp.asarray(self.temperature)))
 
-        return jax.vmap(draw)(jax.random.split(key, n_samples)).mean()
+        return jax.vmap(draw)(sample_keys(key, n_samples)).mean()
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
@@ -193,4 +193,4 @@ def _through(problem: Problem, key: PRNGKey, n_samples: int, stand_in: Callable[
         through = jax.tree_util.tree_map(lambda h, s: jax.lax.stop_gradient(h - s) + s, b, soft)
         return problem.value(through)
 
-    return jax.vmap(draw)(jax.random.split(key, n_samples)).mean()
+    return jax.vmap(draw)(sample_keys(key, n_samples)).mean()

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
 from backthrough.estimators.control import check_trainable
-from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
 from backthrough.estimators.joint import Parts
 
 Bits = Float[Array, "variable"]
@@ -52,7 +52,7 @@ class RODEO(Estimator):
             b: Parts = joint.sample(params, key=key)
             return problem.value(b), ravel_pytree(b)[0], ravel_pytree(jax.grad(fixed.value)(b))[0]
 
-        values, b, slopes = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, b, slopes = jax.vmap(draw)(sample_keys(key, n_samples))
         f = jax.lax.stop_gradient(values)
 
         def of_others(own: Array) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number
+from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
 from backthrough.estimators.joint import FAMILY_NAMES, Parts
 
 
@@ -40,7 +40,7 @@ class ScoreFunction(Estimator):
             advantage = jax.lax.stop_gradient(value) - baseline
             return value, scaled(advantage, problem.joint.score(params, b))
 
-        values, gradients = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, gradients = jax.vmap(draw)(sample_keys(key, n_samples))
         return attach(values, problem.params, gradients)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
@@ -112,7 +112,7 @@ class LeaveOneOut(Estimator):
             b = problem.joint.sample(params, key=key)
             return problem.value(b), problem.joint.score(params, b)
 
-        values, scores = jax.vmap(draw)(jax.random.split(key, n_samples))
+        values, scores = jax.vmap(draw)(sample_keys(key, n_samples))
         fixed = jax.lax.stop_gradient(values)
         advantages = (fixed - fixed.mean()) * (n_samples / (n_samples - 1))
         return attach(values, problem.params, jax.vmap(scaled)(advantages, scores))

@@ -51,8 +51,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         found = {name: train(options, Path(parent) / name) for name, options in MODELS.items()}
         for name in MODELS if pictures else ():
-            picture = next((Path(parent) / name).rglob("estimators.png"))
-            (pictures / f"estimators-{name}.png").write_bytes(picture.read_bytes())
+            picture = Path(parent) / name / "figures" / "estimators.svg"
+            (pictures / f"estimators-{name}.svg").write_bytes(picture.read_bytes())
     gains = {
         name: own["held-out ELBO (RELAX)"] - own["held-out ELBO (leave-one-out)"]
         for name, own in found.items()

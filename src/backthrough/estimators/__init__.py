@@ -3,7 +3,7 @@
 from backthrough.estimators.antithetic import ARM, DisARM
 from backthrough.estimators.catalogue import default_estimators, suitable_estimators
 from backthrough.estimators.comparison import Comparison, compare
-from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.control import LAX, REBAR, RELAX, relaxation_noise
 from backthrough.estimators.dice import DiCE
 from backthrough.estimators.double_cv import DoubleCV
 from backthrough.estimators.estimator import Estimator, Properties
@@ -54,6 +54,7 @@ __all__ = [
     "default_estimators",
     "expect",
     "numpy_function",
+    "relaxation_noise",
     "suitable_estimators",
     "value_and_grad",
     "vimco",

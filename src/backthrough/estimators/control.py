@@ -7,10 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
 from backthrough.estimators.attach import attach
 from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
-from backthrough.estimators.joint import FAMILY_NAMES, Parts
+from backthrough.estimators.joint import FAMILY_NAMES, Joint, Parts, read_distribution
 from backthrough.estimators.pathwise import RELAXABLE
 from backthrough.estimators.reading import check_temperature
 from backthrough.estimators.score import scaled
@@ -166,8 +166,7 @@ def relax_estimate(
     joint, params = problem.joint, problem.fixed_params()
 
     def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
-        twice = jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), params)
-        noise, other = _halves(joint.noise(twice, key=key))
+        noise, other = _two_noises(joint, params, key)
         z = joint.relax(params, noise)
         b = joint.harden(z)
         other = joint.couple(params, z) if coupled else other
@@ -188,8 +187,38 @@ def relax_estimate(
     return attach(values, problem.params, gradients)
 
 
-def _halves(parts: Parts) -> tuple[Parts, Parts]:
-    return [own[0] for own in parts], [own[1] for own in parts]
+def relaxation_noise(dist: PyTree, *, key: PRNGKey) -> PyTree:
+    """The noise behind the z that `REBAR` and `RELAX` draw with this key, when n_samples is 1.
+
+    For several layers of variables: a control variate of a lower layer that draws the layers above softly,
+    with the very noise with which f draws them, follows f far more closely than one with noise of its own.
+    The estimate stays unbiased, since that noise is independent of the lower layer's.
+
+        >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
+        >>> relaxation_noise(dist.Bernoulli(logits=jnp.zeros(3)), key=jax.random.key(0)).shape
+        (3,)
+
+    Args:
+        dist: As for `expect`. Only its shape matters: logistic noise for Bernoulli variables, Gumbel noise
+            for categories, standard normal noise for normal ones.
+        key: The key that `expect` gets.
+
+    Returns:
+        Arrays in the structure of a sample.
+
+    Raises:
+        ArgumentError: as `expect` for a `dist` that it cannot take.
+    """
+    check_key(key)
+    joint, params = read_distribution(dist)
+    return joint.present(_two_noises(joint, params, key)[0])
+
+
+def _two_noises(joint: Joint, params: Parts, key: PRNGKey) -> tuple[Parts, Parts]:
+    """For z, and for z given b."""
+    twice = jax.tree_util.tree_map(lambda leaf: jnp.broadcast_to(leaf, (2, *leaf.shape)), params)
+    both = joint.noise(twice, key=key)
+    return [own[0] for own in both], [own[1] for own in both]
 
 
 def log_of_temperature(temperature: float | Scalar) -> Scalar:

@@ -2,7 +2,7 @@
 
 The pattern for several layers of discrete variables: the expectation over layer 1 is of a function that is
 itself an expectation over layer 2, and so on. Each layer has a control variate of its own, which draws the
-layers above it softly, so that it can be differentiated (Grathwohl et al. 2018, sec. 5.2).
+layers above it softly, with the noise with which they are drawn for f (Grathwohl et al. 2018, sec. 5.2).
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ from backthrough.estimators import (
     ScoreFunction,
     StraightThrough,
     expect,
+    relaxation_noise,
 )
 
 Name = Literal[
@@ -129,7 +130,7 @@ class LayerControl(eqx.Module):
     def __call__(
         self, model: BernoulliLayers, x: Data, below: Sequence[Bits], noise: Sequence[Bits], z: Bits
     ) -> Scalar:
-        """c(z) for one example; `noise` is for the layers above. `model` must be held fixed."""
+        """c(z) for one example; `noise` is behind the layers above. `model` must be held fixed."""
         temperature = jnp.exp(self.log_temperature)
         layers = [*below, jax.nn.sigmoid(z / temperature)]
         for own in noise:
@@ -180,35 +181,35 @@ def negative_elbo(
     arrays, functions = eqx.partition(model, eqx.is_array)
     fixed = eqx.combine(jax.lax.stop_gradient(arrays), functions)
 
-    def above(below: list[Bits], key: PRNGKey) -> Scalar:
+    sizes = [encoder.layers[-1].out_features for encoder in model.encoders]
+    keys = jax.random.split(key, len(sizes)) if len(sizes) > 1 else [key]
+
+    def above(below: list[Bits]) -> Scalar:
         """The expectation over the layers above the given ones."""
         layer = len(below)
-        if layer == len(model.encoders):
+        if layer == len(sizes):
             return -model.log_weight(x, below)
-        own_key, later_key, noise_key = jax.random.split(key, 3)
         logits = model.posterior_logits(x, below)
         if shifts is not None:
             logits = logits + shifts[layer]
         estimator = make_estimator(name)
         if name in CONTROLLED:
-            later = model.encoders[layer + 1 :]
-            keys = jax.random.split(noise_key, max(1, len(later)))
             noise = [
-                jax.random.logistic(k, (e.layers[-1].out_features,))
-                for e, k in zip(later, keys, strict=False)
+                relaxation_noise(dist.Bernoulli(logits=jnp.zeros(size)), key=own)
+                for size, own in zip(sizes[layer + 1 :], keys[layer + 1 :], strict=True)
             ]
             held = jax.lax.stop_gradient(below)
             control = eqx.Partial(controls[layer], fixed, x, held, noise)
             estimator = RELAX(control, coupled=coupled)
         return expect(
-            lambda b: above([*below, b], later_key),
+            lambda b: above([*below, b]),
             dist.Bernoulli(logits=logits),
-            key=own_key,
+            key=keys[layer],
             estimator=estimator,
             n_samples=SAMPLES.get(name, 1),
         )
 
-    return above([], key)
+    return above([])
 
 
 def make_estimator(name: str) -> Estimator:

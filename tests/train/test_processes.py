@@ -14,7 +14,9 @@ import pytest
 
 from backthrough.core import ArgumentError, RunError
 from backthrough.train import join, read_metrics
-from backthrough.train.processes import Group, _find_first, _Link, _wait_for_others
+from backthrough.train.link import Link
+from backthrough.train.meeting import find_first, wait_for_others
+from backthrough.train.processes import Group
 from train.problem import open_run, sharded_step, train
 
 SCRIPT = pathlib.Path(__file__).with_name("several.py")
@@ -136,9 +138,9 @@ def groups():
     """Three processes' views of their group, in one process."""
     port, hello = free_port(), {"processes": 3, "version": "1", "jax": "1"}
     links = together(
-        lambda: _wait_for_others("localhost", port, {**hello, "process": 0}, 20.0),
-        lambda: _find_first("localhost", port, {**hello, "process": 2}, 20.0),
-        lambda: _find_first("localhost", port, {**hello, "process": 1}, 20.0),
+        lambda: wait_for_others("localhost", port, {**hello, "process": 0}, 20.0),
+        lambda: find_first("localhost", port, {**hello, "process": 2}, 20.0),
+        lambda: find_first("localhost", port, {**hello, "process": 1}, 20.0),
     )
     found = [Group(i, own, size=3) for i, own in enumerate((links[0], links[2], links[1]))]
     yield found
@@ -200,8 +202,8 @@ def test_who_does_not_come_is_named_with_the_time_out():
 def test_who_does_not_belong_is_refused_on_both_sides(theirs, message):
     port, hello = free_port(), {"processes": 2, "version": "1", "jax": "1"}
     errors = together(
-        lambda: _wait_for_others("localhost", port, {**hello, "process": 0}, 20.0),
-        lambda: _find_first("localhost", port, {**hello, "process": 1, **theirs}, 20.0),
+        lambda: wait_for_others("localhost", port, {**hello, "process": 0}, 20.0),
+        lambda: find_first("localhost", port, {**hello, "process": 1, **theirs}, 20.0),
     )
     assert [type(error) for error in errors] == [ArgumentError] * 2
     assert [str(error) for error in errors] == [message] * 2
@@ -218,12 +220,12 @@ def test_a_stranger_at_the_port_is_passed_over():
                 break
             except OSError:
                 time.sleep(0.05)
-        return _find_first("localhost", port, {**hello, "process": 1}, 20.0)
+        return find_first("localhost", port, {**hello, "process": 1}, 20.0)
 
     first, second = together(
-        lambda: _wait_for_others("localhost", port, {**hello, "process": 0}, 20.0), stranger_first
+        lambda: wait_for_others("localhost", port, {**hello, "process": 0}, 20.0), stranger_first
     )
-    assert [type(links[0]) for links in (first, second)] == [_Link] * 2
+    assert [type(links[0]) for links in (first, second)] == [Link] * 2
     assert first[0].name.startswith("process 1 (")
     first[0].close()
     second[0].close()

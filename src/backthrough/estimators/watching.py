@@ -43,10 +43,9 @@ def check_value_of_f(values: np.ndarray) -> None:
     values = np.atleast_1d(values)
     bad = ~np.isfinite(values)
     if bad.any():
-        at = tuple(int(i) for i in np.argwhere(bad)[0])
-        several = len(at) > 1
-        place = f" for sample {at} of {values.shape}" if several else f" for sample {at[0]} of {len(values)}"
-        raise ArgumentError(f"f returned {values[at]}{place}")
+        at = np.argwhere(bad)[0].tolist()
+        place = f"{at[0]} of {len(values)}" if len(at) == 1 else f"{tuple(at)} of {values.shape}"
+        raise ArgumentError(f"f returned {values[tuple(at)]} for sample {place}")
 
 
 def check_parameter(name: str, values: np.ndarray) -> None:

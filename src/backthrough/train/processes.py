@@ -7,10 +7,6 @@ compare what they were asked to do, agree on when to stop, and notice within sec
 import contextlib
 import json
 import os
-import queue
-import re
-import socket
-import struct
 import sys
 import threading
 import time
@@ -21,12 +17,10 @@ import jax
 
 import backthrough
 from backthrough.core import ArgumentError, RunError, check_integer, check_positive
+from backthrough.train.link import DATA, Link
+from backthrough.train.meeting import find_first, parse_address, wait_for_others
 
-SECONDS_BETWEEN_SIGNS_OF_LIFE = 3.0
-SECONDS_OF_SILENCE = 30.0  # after which a process counts as gone
-SECONDS_TO_SAY_HELLO = 5.0
 SECONDS_TO_NOTICE = 20.0  # that the main thread has to notice, by itself, that a process is gone
-DATA, ALIVE, GOODBYE = b"d", b"a", b"g"
 
 
 class Group:
@@ -38,7 +32,7 @@ class Group:
         lost: What is known of a process that is gone: which, and why.
     """
 
-    def __init__(self, index: int = 0, links: "Sequence[_Link]" = (), *, size: int = 1):
+    def __init__(self, index: int = 0, links: Sequence[Link] = (), *, size: int = 1):
         self.index = index
         self.size = size
         self.lost: str | None = None
@@ -134,13 +128,13 @@ class Group:
             if self.is_first:
                 shut_down()
 
-    def _send(self, link: "_Link", content: bytes) -> None:
+    def _send(self, link: Link, content: bytes) -> None:
         try:
             link.send(DATA, content)
         except OSError as error:
             raise self.explain(error) or error from error
 
-    def _receive(self, link: "_Link") -> bytes:
+    def _receive(self, link: Link) -> bytes:
         content = link.received.get()
         if content is None:
             self._noticed.set()
@@ -148,7 +142,7 @@ class Group:
             raise RunError(self.lost or f"{link.name} has left")
         return content
 
-    def _gone(self, link: "_Link", why: str) -> None:
+    def _gone(self, link: Link, why: str) -> None:
         """Called in the thread that watches a link when its process is gone."""
         others = "" if self.is_first else " This process has nothing to save: the first one writes."
         self.lost = (
@@ -163,80 +157,6 @@ class Group:
             print(f"backthrough: {self.lost}", file=sys.stderr, flush=True)
             sys.stdout.flush()
             os._exit(1)
-
-
-class _Link:
-    """A connection to another process, with signs of life in both directions."""
-
-    def __init__(self, connection: socket.socket, name: str):
-        self.name = name
-        self.received: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.vanished = False  # gone without a goodbye
-        self._socket = connection
-        self._sending = threading.Lock()
-        self._left = threading.Event()
-        self.ended = threading.Event()
-
-    def send(self, kind: bytes, content: bytes = b"") -> None:
-        with self._sending:
-            self._socket.sendall(kind + struct.pack(">Q", len(content)) + content)
-
-    def receive(self) -> tuple[bytes, bytes]:
-        header = self._read(9)
-        return header[:1], self._read(struct.unpack(">Q", header[1:])[0])
-
-    def watch(self, gone: Any) -> None:
-        """Starts the threads that read, and that show that this process lives."""
-        self._socket.settimeout(SECONDS_OF_SILENCE)
-        threading.Thread(target=self._listen, args=(gone,), daemon=True).start()
-        threading.Thread(target=self._beat, daemon=True).start()
-
-    def say_goodbye(self, reason: str | None) -> None:
-        """Tells the other process that this one ends, and why if it has failed."""
-        self._left.set()
-        with contextlib.suppress(OSError):
-            self.send(GOODBYE, json.dumps(reason).encode())
-
-    def close(self) -> None:
-        """Frees the connection."""
-        self._socket.close()
-
-    def _listen(self, gone: Any) -> None:
-        why = self._read_to_the_end()
-        self.ended.set()
-        if why is not None and not self._left.is_set():
-            gone(self, why)
-
-    def _read_to_the_end(self) -> str | None:
-        """Puts away what comes, and returns why no more does; None after all is done."""
-        while True:
-            try:
-                kind, content = self.receive()
-            except TimeoutError:
-                self.vanished = True
-                return f"has given no sign of life for {SECONDS_OF_SILENCE:.0f} s"
-            except OSError:
-                self.vanished = True
-                return "has stopped without a word: it was killed, or its network is down"
-            if kind == DATA:
-                self.received.put(content)
-            if kind == GOODBYE:
-                reason = json.loads(content)
-                return None if reason is None else f"has stopped: {reason.rstrip('.')}"
-
-    def _beat(self) -> None:
-        with contextlib.suppress(OSError):
-            while not self._left.wait(SECONDS_BETWEEN_SIGNS_OF_LIFE):
-                self.send(ALIVE)
-
-    def _read(self, count: int) -> bytes:
-        content = bytearray()
-        while len(content) < count:
-            piece = self._socket.recv(min(count - len(content), 1 << 20))
-            if not piece:
-                raise ConnectionError("closed")
-            content += piece
-        return bytes(content)
 
 
 _current = Group()
@@ -276,7 +196,7 @@ def join(coordinator: str, *, process: int, processes: int, timeout: float = 60.
         RunError: if the others cannot be reached in time.
     """
     global _current
-    host, port = _parse(coordinator)
+    host, port = parse_address(coordinator)
     processes = check_integer("processes", processes, minimum=1)
     process = check_integer("process", process, minimum=0)
     if process >= processes:
@@ -288,7 +208,7 @@ def join(coordinator: str, *, process: int, processes: int, timeout: float = 60.
         yield _current
         return
     hello = {"processes": processes, "version": backthrough.__version__, "jax": jax.__version__}
-    meet = _wait_for_others if process == 0 else _find_first
+    meet = wait_for_others if process == 0 else find_first
     links = meet(host, port, {**hello, "process": process}, timeout)
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_recoverability", True)  # else JAX aborts the others when one is gone
@@ -306,100 +226,3 @@ def join(coordinator: str, *, process: int, processes: int, timeout: float = 60.
     finally:
         _current = Group()
         group.leave(failure, jax.distributed.shutdown)
-
-
-def _parse(coordinator: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(.+):(\d+)", coordinator)
-    if match is None or not 0 < int(match[2]) < 65535:
-        raise ArgumentError(f"coordinator must be HOST:PORT, such as localhost:8476, got {coordinator!r}")
-    return match[1].strip("[]"), int(match[2])
-
-
-def _wait_for_others(host: str, port: int, mine: Mapping[str, Any], timeout: float) -> list[_Link]:
-    """Takes in the other processes, in their order."""
-    deadline = time.monotonic() + timeout
-    links: dict[int, _Link] = {}
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_listen(host, port))
-        _listen(host, port + 1).close()  # JAX's: it would end the process with less to go by
-        while len(links) < mine["processes"] - 1:
-            listener.settimeout(max(deadline - time.monotonic(), 0.01))
-            try:
-                connection, (address, *_) = listener.accept()
-            except TimeoutError:
-                missing = [str(i) for i in range(1, mine["processes"]) if i not in links]
-                error = RunError(
-                    f"waited {timeout:g} s at {host}:{port} for process {', '.join(missing)} of "
-                    f"{mine['processes']}; start it with the same --coordinator (or give --join-timeout)"
-                )
-                _refuse(links.values(), str(error))
-                raise error from None
-            connection.settimeout(SECONDS_TO_SAY_HELLO)
-            link = _Link(connection, f"a process ({address})")
-            try:
-                hello = json.loads(link.receive()[1])
-            except (OSError, ValueError):  # not one of ours
-                link.close()
-                continue
-            problem = _compare(mine, hello, links)
-            if problem is not None:
-                _refuse([*links.values(), link], problem)
-                raise ArgumentError(problem)
-            link.name = f"process {hello['process']} ({address})"
-            links[hello["process"]] = link
-        ordered = [links[index] for index in sorted(links)]
-        for link in ordered:
-            link.send(DATA, b"{}")
-    return ordered
-
-
-def _find_first(host: str, port: int, mine: Mapping[str, Any], timeout: float) -> list[_Link]:
-    """Connects to the first process, which may start later than this one."""
-    deadline = time.monotonic() + timeout
-    while True:
-        link = None
-        try:
-            connection = socket.create_connection((host, port), max(deadline - time.monotonic(), 0.01))
-            connection.settimeout(max(deadline - time.monotonic(), 0.01))
-            link = _Link(connection, f"process 0 ({host})")
-            link.send(DATA, json.dumps(dict(mine)).encode())
-            answer = json.loads(link.receive()[1])
-        except OSError as error:
-            if link is not None:
-                link.close()
-            if time.monotonic() < deadline:
-                time.sleep(0.2)
-                continue
-            raise RunError(
-                f"process 0 could not be reached at {host}:{port} within {timeout:g} s "
-                f"({error.strerror or error}); has it been started with --process 0, and is the port open?"
-            ) from error
-        if "refused" in answer:
-            link.close()
-            raise ArgumentError(answer["refused"])
-        return [link]
-
-
-def _compare(mine: Mapping[str, Any], hello: Any, links: Mapping[int, _Link]) -> str | None:
-    """Why a process that says hello cannot be taken in."""
-    for name in ("processes", "version", "jax"):
-        if hello.get(name) != mine[name]:
-            return f"{name} is {mine[name]!r} in process 0 and {hello.get(name)!r} in another"
-    if hello["process"] in links or hello["process"] == 0:
-        return f"two processes were started as --process {hello['process']}"
-    return None
-
-
-def _refuse(links: Any, problem: str) -> None:
-    for link in links:
-        with contextlib.suppress(OSError):
-            link.send(DATA, json.dumps({"refused": problem}).encode())
-        link.close()
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise RunError(f"cannot listen at {host}:{port}: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ import pytest
     ("page", "number"),
     [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
     + [("docs/estimators.md", number) for number in range(4)]
+    + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
@@ -20,3 +21,5 @@ def test_example(page, number, request, tmp_path, monkeypatch):
         assert names["bounds"].shape == (100,)
     if "fitted" in names:
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
+    if page == "docs/your-own-solver.md" and number == 2:
+        assert abs(names["slope"] + 2.718281828**-0.5) < 1e-3

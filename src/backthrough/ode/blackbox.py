@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
 
-from backthrough.core import ArgumentError, check_choice
+from backthrough.core import ArgumentError, check_choice, check_positive
 from backthrough.ode.flatten import Flat
 
 SCIPY = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
-HostSolver = Callable[[Callable[[float, np.ndarray], np.ndarray], np.ndarray, np.ndarray], Any]
-"""solver(fun, y0, ts) -> ys: y0 of shape (size,), ts (times,), ys (times, size), all NumPy."""
+BlackBoxSolver = Callable[[Callable[[Any, Any], Any], Any, Any], Any]
+"""solver(fun, y0, ts) -> ys: y0 of shape (size,), ts (times,), ys (times, size)."""
 
 
 class BlackBox(eqx.Module):
@@ -27,40 +27,90 @@ class BlackBox(eqx.Module):
     Attributes:
         call: The solver.
         name: What it is called in messages.
+        traced: Whether it is written in JAX, rather than in NumPy on the host.
         forwards: Whether it needs times that increase.
+        drift: How far from where it was, relative to the largest state, the state may come back when it is
+            solved backwards.
     """
 
-    call: HostSolver = eqx.field(static=True)
+    call: BlackBoxSolver = eqx.field(static=True)
     name: str = eqx.field(static=True)
-    forwards: bool = eqx.field(static=True, default=False)
+    traced: bool = eqx.field(static=True)
+    forwards: bool = eqx.field(static=True)
+    drift: float = eqx.field(static=True)
 
 
 def blackbox(
-    solver: HostSolver | str, *, forwards: bool = False, rtol: float = 1e-6, atol: float = 1e-9
+    solver: Any,
+    *,
+    traced: bool = False,
+    forwards: bool = False,
+    rtol: float = 1e-6,
+    atol: float = 1e-9,
+    max_steps: int = 100_000,
+    drift: float = 0.01,
 ) -> BlackBox:
-    """A solver for `odeint` from any callable, or from one of SciPy's methods by name.
+    """A solver for `odeint` from any callable, a SciPy method by name, or a diffrax solver.
 
     Args:
-        solver: `solver(fun, y0, ts) -> ys` on NumPy arrays, with `fun(t, y) -> dy/dt` given to it; or
-            "RK45", "RK23", "DOP853", "Radau", "BDF" or "LSODA".
+        solver: `solver(fun, y0, ts) -> ys`, with `fun(t, y) -> dy/dt` given to it; or "RK45", "RK23",
+            "DOP853", "Radau", "BDF" or "LSODA"; or a diffrax solver such as `diffrax.Kvaerno5()`.
+        traced: Whether the callable is written in JAX. It is then compiled with everything around it, and
+            may use loops that JAX cannot differentiate. Otherwise it gets and returns NumPy arrays, on the
+            host, one example of a batch after the other.
         forwards: Whether the callable cannot integrate from later to earlier times.
-        rtol: Relative tolerance of a SciPy method.
-        atol: Absolute tolerance of a SciPy method.
+        rtol: Relative tolerance of a SciPy or diffrax solver.
+        atol: Absolute tolerance of a SciPy or diffrax solver.
+        max_steps: Of a diffrax solver.
+        drift: The gradient solves the state backwards. If it does not come back to within this part of its
+            largest value, the problem cannot be solved backwards, and the gradient is refused.
 
     Raises:
-        ArgumentError: if the name is unknown.
+        ArgumentError: if the name is unknown, or `solver` cannot be called.
     """
-    if not isinstance(solver, str):
-        return BlackBox(solver, getattr(solver, "__name__", repr(solver)), forwards)
-    method = check_choice("SciPy method", solver, SCIPY)
+    check_positive("drift", drift)
+    if isinstance(solver, str):
+        method = check_choice("SciPy method", solver, SCIPY)
+        return BlackBox(_scipy(method, rtol, atol), f"SciPy's {method}", False, False, drift)
+    if type(solver).__module__.partition(".")[0] == "diffrax":
+        name = f"diffrax's {type(solver).__name__}"
+        return BlackBox(_diffrax(solver, rtol, atol, max_steps), name, True, False, drift)
+    if not callable(solver):
+        raise ArgumentError(
+            f"a black box is a function solver(fun, y0, ts) -> ys, the name of a SciPy method or a diffrax "
+            f"solver, got {solver!r}"
+        )
+    return BlackBox(solver, getattr(solver, "__name__", repr(solver)), traced, forwards, drift)
 
+
+def _scipy(method: str, rtol: float, atol: float) -> BlackBoxSolver:
     def call(fun: Callable, y0: np.ndarray, ts: np.ndarray) -> np.ndarray:
         result = solve_ivp(fun, (ts[0], ts[-1]), y0, method=method, t_eval=ts, rtol=rtol, atol=atol)
         if not result.success:
-            raise RuntimeError(f"SciPy's {method} stopped: {result.message}")
+            raise RuntimeError(f"it stopped: {result.message}")
         return result.y.T
 
-    return BlackBox(call, f"SciPy's {method}", forwards)
+    return call
+
+
+def _diffrax(solver: Any, rtol: float, atol: float, max_steps: int) -> BlackBoxSolver:
+    import diffrax  # it is there: one of its solvers was given
+
+    def call(fun: Callable, y0: Array, ts: Array) -> Array:
+        solution = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, args: fun(t, y)),
+            solver,
+            t0=ts[0],
+            t1=ts[-1],
+            dt0=None,
+            y0=y0,
+            saveat=diffrax.SaveAt(ts=ts),
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            max_steps=max_steps,
+        )
+        return jnp.asarray(solution.ys)
+
+    return call
 
 
 def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
@@ -102,6 +152,7 @@ def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
             start = jnp.concatenate([ys[index + 1], adjoint, sums])
             times = jnp.stack([ts[index + 1], ts[index]])
             end = _call(solver, augmented_on_host, start, times, parameters, others)[-1]
+            end = _came_back(solver, end, ys, index)
             adjoint, sums = end[size : 2 * size], end[2 * size :]
             if index == 0:
                 ct_ts = ct_ts.at[0].set(-jnp.sum(adjoint * slopes[0]))
@@ -115,16 +166,50 @@ def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
     return solve(flat.y0, ts, parameters, others)
 
 
+def _came_back(solver: BlackBox, end: Array, ys: Array, index: int) -> Array:
+    """`end`, unless the state in it is not where it was."""
+    off = jnp.max(jnp.abs(end[: ys.shape[1]] - ys[index]))
+    return eqx.error_if(
+        end,
+        ~(off <= solver.drift * jnp.max(jnp.abs(ys))),
+        f"{solver.name}: solved backwards, the state does not come back to where it was (to within drift="
+        f"{solver.drift:g} of the largest), so the gradient would be wrong. This problem cannot be "
+        "integrated backwards; use a solver of backthrough.ode with Discrete(), or shorter intervals in ts",
+    )
+
+
 def _call(
     solver: BlackBox, field: Callable, y0: Array, ts: Array, parameters: list[Any], others: list[Any]
 ) -> Array:
-    """Calls the solver on the host, once for each example of a batch."""
+    """The states at `ts`, of a solver in JAX or of one on the host."""
+    if not solver.traced:
+        return _call_on_host(solver, field, y0, ts, parameters, others)
+    direction = jnp.where(ts[-1] < ts[0], -1.0, 1.0).astype(ts.dtype) if solver.forwards else 1.0
 
-    def on_host(y0: Any, ts: Any, parameters: Any, others: Any) -> np.ndarray:
-        y0, ts, *parameters = map(np.asarray, (y0, ts, *parameters))  # JAX within a callback wants NumPy
+    def fun(t: Array, y: Array) -> Array:
+        return direction * field(direction * t, y, parameters, others)
+
+    ys = solver.call(fun, y0, direction * ts)
+    _check_shape(solver, jnp.shape(ys), (len(ts), *y0.shape))
+    return jnp.asarray(ys, y0.dtype)
+
+
+def _check_shape(solver: BlackBox, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if shape != expected:
+        raise ArgumentError(f"{solver.name} must return states of shape {expected}, got {shape}")
+
+
+def _call_on_host(
+    solver: BlackBox, field: Callable, y0: Array, ts: Array, parameters: list[Any], others: list[Any]
+) -> Array:
+    """One call for each example of a batch."""
+
+    def on_host(*arguments: Any) -> np.ndarray:
+        # JAX within a callback wants NumPy: it could wait for ever for an array of its own
+        y0, ts, parameters, others = jax.tree_util.tree_map(np.asarray, arguments)
         down = solver.forwards and ts[-1] < ts[0]
 
-        def fun(t: float, y: np.ndarray) -> np.ndarray:
+        def fun(t: Any, y: Any) -> np.ndarray:
             time = np.asarray(-t if down else t, y0.dtype)
             slope = np.asarray(field(time, np.asarray(y, y0.dtype), parameters, others))
             return -slope if down else slope
@@ -133,11 +218,8 @@ def _call(
             ys = np.asarray(solver.call(fun, y0, -ts if down else ts))
         except Exception as error:
             raise RuntimeError(f"{solver.name} failed: {error}") from error
-        expected = (len(ts), *y0.shape)
-        if ys.shape != expected:
-            raise ArgumentError(f"{solver.name} must return states of shape {expected}, got {ys.shape}")
+        _check_shape(solver, ys.shape, (len(ts), *y0.shape))
         return ys.astype(y0.dtype)
 
-    parameters, others = list(parameters), list(others)
     result = jax.ShapeDtypeStruct((ts.shape[0], *y0.shape), y0.dtype)
     return jax.pure_callback(on_host, result, y0, ts, parameters, others, vmap_method="sequential")

@@ -1,6 +1,6 @@
 """Gradients through any ODE solver."""
 
-from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
@@ -20,14 +20,17 @@ from backthrough.ode.solvers import (
 __all__ = [
     "RK4",
     "Adaptive",
+    "Backsolve",
     "BlackBox",
     "Bosh3",
+    "Continuous",
     "Discrete",
     "Dopri5",
     "Dopri8",
     "Euler",
     "FixedStep",
     "Heun",
+    "Interpolated",
     "Midpoint",
     "Solution",
     "SolveError",

@@ -8,7 +8,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from backthrough.core import ArgumentError
+from backthrough.core import ArgumentError, check_integer, check_positive
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox
 from backthrough.ode.solvers import Adaptive, FixedStep
 
@@ -88,3 +89,19 @@ def check_solver(solver: Any) -> None:
         (Adaptive, FixedStep, BlackBox),
         "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n), blackbox(...)",
     )
+
+
+def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
+    """Raises `ArgumentError` unless `adjoint` is one that works with the solver."""
+    kinds = (Discrete, Continuous, Interpolated, Backsolve, Unrolled)
+    check_kind("adjoint", adjoint, kinds, ", ".join(f"{kind.__name__}()" for kind in kinds))
+    name = type(adjoint).__name__
+    if isinstance(adjoint, (Continuous, Interpolated, Backsolve)) and isinstance(solver, FixedStep):
+        raise ArgumentError(
+            f"{name}() needs a solver that chooses its steps, Dopri5() for one, got {solver.tableau.name}; "
+            "for steps of one size use adjoint=Discrete() or adjoint=Unrolled()"
+        )
+    if isinstance(adjoint, Continuous) and adjoint.checkpoints is not None:
+        check_integer("checkpoints", adjoint.checkpoints, minimum=2)
+    if isinstance(adjoint, Backsolve):
+        check_positive("drift", adjoint.drift)

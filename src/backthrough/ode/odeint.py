@@ -1,7 +1,7 @@
 """Solving an initial value problem, with gradients."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -10,10 +10,12 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from backthrough.core import ArgumentError, check_integer
-from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, solve_blackbox
-from backthrough.ode.checks import check_kind, check_solver, check_times, check_tolerances, is_concrete
-from backthrough.ode.discrete import Solve
+from backthrough.ode.checks import check_adjoint, check_solver, check_times, check_tolerances, is_concrete
+from backthrough.ode.continuous import backsolve, continuous, interpolated
+from backthrough.ode.differentiate import Method, Solve
+from backthrough.ode.discrete import DISCRETE
 from backthrough.ode.flatten import check_state, flatten
 from backthrough.ode.programs import bind
 from backthrough.ode.setting import Problem
@@ -21,7 +23,7 @@ from backthrough.ode.solution import Solution, SolveError, Stats, Status
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 from backthrough.ode.unrolled import solve_unrolled
 
-ADJOINTS = "Discrete(), Unrolled()"
+Adjoint: TypeAlias = Discrete | Continuous | Interpolated | Backsolve | Unrolled
 
 
 def odeint(
@@ -75,20 +77,28 @@ def odeint(
         dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
         return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
     adjoint = Discrete() if adjoint is None else adjoint
-    check_kind("adjoint", adjoint, (Discrete, Unrolled), ADJOINTS)
+    check_adjoint(adjoint, solver)
     max_steps = check_integer("max_steps", max_steps, minimum=1)
     y0 = check_state(y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
     times = check_times(ts, dtype)
     tolerances = check_tolerances(solver, dtype) if isinstance(solver, Adaptive) else jnp.ones(2, dtype)
     solution = _solve(
-        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver)
+        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver), throw
     )
     return _checked(solution) if throw else solution
 
 
 def _n_steps(solver: Adaptive | FixedStep) -> int:
     return solver.n_steps if isinstance(solver, FixedStep) else 0
+
+
+def _method(adjoint: Discrete | Continuous | Interpolated | Backsolve) -> Method:
+    if isinstance(adjoint, Discrete):
+        return DISCRETE
+    if isinstance(adjoint, Continuous):
+        return continuous(adjoint)
+    return backsolve(adjoint) if isinstance(adjoint, Backsolve) else interpolated()
 
 
 @eqx.filter_jit
@@ -110,24 +120,27 @@ def _solve(
     args: PyTree,
     tolerances: Array,
     tableau: Any,
-    adjoint: Discrete | Unrolled,
+    adjoint: Adjoint,
     max_steps: int,
     n_steps: int,
+    throw: bool,
 ) -> Solution:
     """The solution; compiled once for a field and shapes when called outside `jit`."""
     flat = flatten(field, y0, args)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
-    problem = Problem(flat.field, tableau, max_steps, n_steps, memory)
+    problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)
     arguments = [flat.y0, times, jax.lax.stop_gradient(tolerances), *flat.leaves]
     if isinstance(adjoint, Unrolled):
         results = solve_unrolled(problem, arguments)
     else:
-        results = bind(Solve(problem), arguments)
+        results = bind(Solve(problem, _method(adjoint)), arguments)
     ys, accepted, rejected, status, reached = results
     ys = flat.unflatten(jnp.concatenate([flat.y0[None], ys]))
     stages = tableau.n_stages
     evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)
-    stats = Stats(evaluations, accepted * stages, accepted, rejected, reached)
+    known = isinstance(adjoint, Discrete)  # a continuous adjoint finds its steps in the backward pass
+    backward = accepted * stages if known else jnp.full_like(accepted, -1)
+    stats = Stats(evaluations, backward, accepted, rejected, reached)
     return Solution(times, ys, stats, status)
 
 

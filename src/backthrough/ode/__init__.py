@@ -2,6 +2,7 @@
 
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
+from backthrough.ode.gradient_check import GradientCheck, check_gradients
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
 from backthrough.ode.solvers import (
@@ -29,6 +30,7 @@ __all__ = [
     "Dopri8",
     "Euler",
     "FixedStep",
+    "GradientCheck",
     "Heun",
     "Interpolated",
     "Midpoint",
@@ -39,5 +41,6 @@ __all__ = [
     "Tsit5",
     "Unrolled",
     "blackbox",
+    "check_gradients",
     "odeint",
 ]

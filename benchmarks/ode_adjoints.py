@@ -36,7 +36,9 @@ def temporary(max_steps, adjoint, size=200):
         return jnp.sum(solution.ys)
 
     compiled = jax.jit(jax.grad(loss)).lower(jnp.ones(size)).compile()
-    return compiled.memory_analysis().temp_size_in_bytes
+    found = compiled.memory_analysis()
+    assert found is not None
+    return found.temp_size_in_bytes
 
 
 def memory(rows):

@@ -2,6 +2,7 @@
 
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
+from backthrough.ode.events import Event, odeint_event
 from backthrough.ode.gradient_check import GradientCheck, check_gradients
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
@@ -29,6 +30,7 @@ __all__ = [
     "Dopri5",
     "Dopri8",
     "Euler",
+    "Event",
     "FixedStep",
     "GradientCheck",
     "Heun",
@@ -43,4 +45,5 @@ __all__ = [
     "blackbox",
     "check_gradients",
     "odeint",
+    "odeint_event",
 ]

@@ -140,7 +140,7 @@ def check_gradients(
     for adjoint in adjoints.values():
         check_adjoint(adjoint, solver)
     wanted = check_positive("wanted", wanted)
-    module = field if isinstance(field, eqx.Module) else None
+    module: Any = field if isinstance(field, eqx.Module) else None
     y0 = jax.tree_util.tree_map(jnp.asarray, y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype)
     args = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
@@ -156,8 +156,9 @@ def check_gradients(
         def find(moving: PyTree) -> Array:
             def total(moving: PyTree) -> Array:
                 module, y0, ts, args = eqx.combine(moving, fixed)
+                chosen: Any = field if module is None else module
                 found = odeint(
-                    field if module is None else module, y0, ts, args, solver=scaled, adjoint=adjoint,
+                    chosen, y0, ts, args, solver=scaled, adjoint=adjoint,
                     max_steps=max_steps, throw=False,
                 )  # fmt: skip
                 if loss is not None:

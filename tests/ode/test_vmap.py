@@ -69,6 +69,7 @@ def test_vmap_of_gradient_keeps_lanes_apart(alone):
         assert relative(ours, theirs) < 1e-10
 
 
+@pytest.mark.slow
 def test_nested_vmap_in_both_orders(alone):
     ts, w, (_, expected) = alone
     y, mu = members()
@@ -85,6 +86,7 @@ def test_nested_vmap_in_both_orders(alone):
     assert relative(inside[1], expected[2].reshape(4, 10).sum(1)) < 1e-10
 
 
+@pytest.mark.slow
 def test_jacobian_rows_are_vmapped_backward_passes(alone):
     ts, w, _ = alone
     y, mu = members()
@@ -120,6 +122,7 @@ def test_each_example_has_its_own_times_and_tolerance():
     assert steps[1] < steps[0]
 
 
+@pytest.mark.slow
 def test_shared_parameters_of_a_big_field_under_vmap():
     """The product over lanes and stages against differentiation through the steps."""
     weights = jax.random.normal(jax.random.key(0), (20, 20)) / 3

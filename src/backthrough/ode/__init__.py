@@ -1,7 +1,9 @@
 """Gradients through any ODE solver."""
 
-from backthrough.ode.adjoints import Discrete, Unrolled
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
+from backthrough.ode.events import Event, odeint_event
+from backthrough.ode.gradient_check import GradientCheck, check_gradients
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
 from backthrough.ode.solvers import (
@@ -20,14 +22,19 @@ from backthrough.ode.solvers import (
 __all__ = [
     "RK4",
     "Adaptive",
+    "Backsolve",
     "BlackBox",
     "Bosh3",
+    "Continuous",
     "Discrete",
     "Dopri5",
     "Dopri8",
     "Euler",
+    "Event",
     "FixedStep",
+    "GradientCheck",
     "Heun",
+    "Interpolated",
     "Midpoint",
     "Solution",
     "SolveError",
@@ -36,5 +43,7 @@ __all__ = [
     "Tsit5",
     "Unrolled",
     "blackbox",
+    "check_gradients",
     "odeint",
+    "odeint_event",
 ]

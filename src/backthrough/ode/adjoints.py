@@ -17,6 +17,41 @@ class Discrete(eqx.Module):
     memory: float | None = eqx.field(static=True, default=None)
 
 
+class Continuous(eqx.Module):
+    """The adjoint equation solved backwards, with the state from a fixed number of checkpoints.
+
+    Optimise, then discretise (Chen et al. 2018, eq. 4): the error of the gradient is that of a second solve
+    with the solver's `rtol`. Between two checkpoints the forward solve is repeated, so the gradient is right
+    wherever the forward solve is, and memory does not depend on the number of steps.
+
+    Attributes:
+        checkpoints: How many; None for 64, or fewer (at least 8) for states of megabytes.
+    """
+
+    checkpoints: int | None = eqx.field(static=True, default=None)
+
+
+class Interpolated(eqx.Module):
+    """The adjoint equation solved backwards, with the state from all steps of the forward solve.
+
+    Nothing is solved twice; memory grows with `max_steps`.
+    """
+
+
+class Backsolve(eqx.Module):
+    """The adjoint equation and the state solved backwards together; memory does not depend on steps.
+
+    Algorithm 1 of Chen et al. 2018, but for the parameters, whose gradient is no part of the state. It can
+    only work where the problem can be integrated backwards; at every save time, and at the beginning, the
+    state that came back is compared with the one that the forward solve found there.
+
+    Attributes:
+        drift: How far they may differ, in tolerances (root mean square), before it is an error.
+    """
+
+    drift: float = eqx.field(static=True, default=1e3)
+
+
 class Unrolled(eqx.Module):
     """Ordinary differentiation through the steps, of any order and in both modes.
 

@@ -8,14 +8,11 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from backthrough.core import ArgumentError
+from backthrough.core import ArgumentError, PyTree, check_integer, check_positive
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox
+from backthrough.ode.flatten import check_state
 from backthrough.ode.solvers import Adaptive, FixedStep
-
-
-def is_concrete(x: Any) -> bool:
-    """Whether the value can be looked at now."""
-    return not isinstance(x, Tracer)
 
 
 def check_times(ts: Any, dtype: Any) -> Array:
@@ -30,7 +27,7 @@ def check_times(ts: Any, dtype: Any) -> Array:
         raise ArgumentError(f"ts must hold at least two times along one axis, got shape {jnp.shape(ts)}")
     if not jnp.issubdtype(jnp.result_type(ts), jnp.floating):
         raise ArgumentError(f"ts must be floating-point times, got {jnp.result_type(ts)}")
-    if is_concrete(ts):
+    if not isinstance(ts, Tracer):
         values = np.asarray(ts, dtype)
         if not np.isfinite(values).all():
             at = int(np.argmin(np.isfinite(values)))
@@ -60,7 +57,7 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
                 f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
                 "use jax.vmap over the solver too"
             )
-        if not is_concrete(value):
+        if isinstance(value, Tracer):
             continue
         number = float(value)
         if not (np.isfinite(number) and number > 0):
@@ -88,3 +85,36 @@ def check_solver(solver: Any) -> None:
         (Adaptive, FixedStep, BlackBox),
         "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n), blackbox(...)",
     )
+
+
+def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
+    """Raises `ArgumentError` unless `adjoint` is one that works with the solver."""
+    kinds = (Discrete, Continuous, Interpolated, Backsolve, Unrolled)
+    check_kind("adjoint", adjoint, kinds, ", ".join(f"{kind.__name__}()" for kind in kinds))
+    name = type(adjoint).__name__
+    if isinstance(adjoint, (Continuous, Interpolated, Backsolve)) and isinstance(solver, FixedStep):
+        raise ArgumentError(
+            f"{name}() needs a solver that chooses its steps, Dopri5() for one, got {solver.tableau.name}; "
+            "for steps of one size use adjoint=Discrete() or adjoint=Unrolled()"
+        )
+    if isinstance(adjoint, Continuous) and adjoint.checkpoints is not None:
+        check_integer("checkpoints", adjoint.checkpoints, minimum=2)
+    if isinstance(adjoint, Backsolve):
+        check_positive("drift", adjoint.drift)
+
+
+def check_problem(
+    y0: PyTree, ts: Any, solver: Any, adjoint: Any, max_steps: Any
+) -> tuple[PyTree, Array, Array, int]:
+    """The arguments of a solve: y0, the times, both tolerances and max_steps.
+
+    Raises:
+        ArgumentError: naming the one that cannot be used.
+    """
+    check_adjoint(adjoint, solver)
+    max_steps = check_integer("max_steps", max_steps, minimum=1)
+    y0 = check_state(y0)
+    dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
+    times = check_times(ts, dtype)
+    tolerances = check_tolerances(solver, dtype) if isinstance(solver, Adaptive) else jnp.ones(2, dtype)
+    return y0, times, tolerances, max_steps

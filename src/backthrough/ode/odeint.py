@@ -6,22 +6,20 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PyTree
 
-from backthrough.core import ArgumentError, check_integer
+from backthrough.core import ArgumentError
 from backthrough.ode.adjoints import Discrete, Unrolled
 from backthrough.ode.blackbox import BlackBox, solve_blackbox
-from backthrough.ode.checks import check_kind, check_solver, check_times, check_tolerances, is_concrete
-from backthrough.ode.discrete import Solve
+from backthrough.ode.checks import check_problem, check_solver, check_times
+from backthrough.ode.differentiate import Solve
 from backthrough.ode.flatten import check_state, flatten
+from backthrough.ode.methods import Adjoint, method_of
 from backthrough.ode.programs import bind
 from backthrough.ode.setting import Problem
-from backthrough.ode.solution import Solution, SolveError, Stats, Status
+from backthrough.ode.solution import Solution, Stats, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 from backthrough.ode.unrolled import solve_unrolled
-
-ADJOINTS = "Discrete(), Unrolled()"
 
 
 def odeint(
@@ -75,16 +73,14 @@ def odeint(
         dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
         return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
     adjoint = Discrete() if adjoint is None else adjoint
-    check_kind("adjoint", adjoint, (Discrete, Unrolled), ADJOINTS)
-    max_steps = check_integer("max_steps", max_steps, minimum=1)
-    y0 = check_state(y0)
-    dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
-    times = check_times(ts, dtype)
-    tolerances = check_tolerances(solver, dtype) if isinstance(solver, Adaptive) else jnp.ones(2, dtype)
+    y0, times, tolerances, max_steps = check_problem(y0, ts, solver, adjoint, max_steps)
     solution = _solve(
-        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver)
+        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver), throw
     )
-    return _checked(solution) if throw else solution
+    if throw:
+        ys = raise_unless_done(solution.ys, solution.status, solution.stats.t_reached)
+        solution = solution._replace(ys=ys)
+    return solution
 
 
 def _n_steps(solver: Adaptive | FixedStep) -> int:
@@ -110,42 +106,25 @@ def _solve(
     args: PyTree,
     tolerances: Array,
     tableau: Any,
-    adjoint: Discrete | Unrolled,
+    adjoint: Adjoint,
     max_steps: int,
     n_steps: int,
+    throw: bool,
 ) -> Solution:
     """The solution; compiled once for a field and shapes when called outside `jit`."""
     flat = flatten(field, y0, args)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
-    problem = Problem(flat.field, tableau, max_steps, n_steps, memory)
+    problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)
     arguments = [flat.y0, times, jax.lax.stop_gradient(tolerances), *flat.leaves]
     if isinstance(adjoint, Unrolled):
         results = solve_unrolled(problem, arguments)
     else:
-        results = bind(Solve(problem), arguments)
+        results = bind(Solve(problem, method_of(adjoint)), arguments)
     ys, accepted, rejected, status, reached = results
     ys = flat.unflatten(jnp.concatenate([flat.y0[None], ys]))
     stages = tableau.n_stages
     evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)
-    stats = Stats(evaluations, accepted * stages, accepted, rejected, reached)
+    known = isinstance(adjoint, Discrete)  # a continuous adjoint finds its steps in the backward pass
+    backward = accepted * stages if known else jnp.full_like(accepted, -1)
+    stats = Stats(evaluations, backward, accepted, rejected, reached)
     return Solution(times, ys, stats, status)
-
-
-def _checked(solution: Solution) -> Solution:
-    """The solution, if it reached its end."""
-    if is_concrete(solution.status):
-        status, reached = np.asarray(solution.status), np.asarray(solution.stats.t_reached)
-        if status != Status.DONE:
-            why = Status(int(status))
-            raise SolveError(
-                f"the solve stopped at t = {reached:.6g}: {why.meaning}", status=why, t=float(reached)
-            )
-        return solution
-    failures = [why for why in Status if why != Status.DONE]
-    ys = eqx.branched_error_if(
-        solution.ys,
-        solution.status != Status.DONE,
-        jnp.maximum(solution.status - 1, 0),
-        [f"the solve stopped early: {why.meaning}" for why in failures],
-    )
-    return solution._replace(ys=ys)

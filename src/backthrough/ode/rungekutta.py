@@ -56,6 +56,12 @@ def interpolate_many(field: Field, tableau: Tableau, s: Array, y: Array, h: Arra
     return y + _weighted(h * jnp.tensordot(jnp.asarray(tableau.dense, y.dtype), powers, 1), slopes)
 
 
+def polynomials(field: Field, tableau: Tableau, s: Array, y: Array, h: Array) -> Array:
+    """The coefficients of x, x^2, ... in the states at the fractions x of many steps, (powers, n, size)."""
+    slopes = _stages_many(field, tableau.a + tableau.a_dense, tableau.c + tableau.c_dense, s, y, h)
+    return h[:, None] * jnp.tensordot(jnp.asarray(tableau.dense.T, y.dtype), slopes, 1)
+
+
 def _stages_many(
     field: Field, a: Sequence[Sequence[float]], c: Sequence[float], s: Array, y: Array, h: Array
 ) -> Array:
@@ -88,11 +94,13 @@ def mean_square(x: Array) -> Array:
     return jnp.mean(jnp.square(x), axis=0)
 
 
-def squared_error(
-    tableau: Tableau, h: Array, slopes: Sequence[Array], y0: Array, y1: Array, rtol: Array, atol: Array
-) -> Array:
+def tolerance(y0: Array, y1: Array, rtol: Array, atol: Array) -> Array:
+    """The error allowed in each entry of a step from y0 to y1."""
+    return atol + rtol * jnp.maximum(jnp.abs(y0), jnp.abs(y1))
+
+
+def squared_error(tableau: Tableau, h: Array, slopes: Sequence[Array], scale: Array) -> Array:
     """The square of the error over the tolerance; a step is accepted up to 1 (Hairer et al. 1993, II.4)."""
-    scale = atol + rtol * jnp.maximum(jnp.abs(y0), jnp.abs(y1))
     error = mean_square(h * combine(tableau.error, slopes) / scale)
     if not tableau.second_error:
         return error

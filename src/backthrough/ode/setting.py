@@ -27,6 +27,7 @@ class Problem(NamedTuple):
         n_steps: For a fixed-step method, the steps between neighbouring times.
         memory: Bytes that stored states may take; None for what is quick.
         compact: Whether lanes that have finished are dropped.
+        throw: Whether a backward solve that fails raises.
     """
 
     field: FlatField
@@ -35,6 +36,7 @@ class Problem(NamedTuple):
     n_steps: int = 0
     memory: float | None = None
     compact: bool = True
+    throw: bool = True
 
 
 class Setting(NamedTuple):

@@ -3,6 +3,10 @@
 import enum
 from typing import NamedTuple
 
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from backthrough.core import BackthroughError
@@ -15,6 +19,8 @@ class Status(enum.IntEnum):
     MAX_STEPS = 1
     STEP_UNDERFLOW = 2
     NOT_FINITE = 3
+    NO_EVENT = 4
+    EVENT_AT_START = 5
 
     @property
     def meaning(self) -> str:
@@ -29,6 +35,10 @@ _MEANINGS = {
     Status.STEP_UNDERFLOW: "the step size fell below what the time can resolve: the solution may blow up "
     "there, the tolerances may be too tight for its precision, or the problem may be stiff",
     Status.NOT_FINITE: "the field returned values that are not finite, however small the step",
+    Status.NO_EVENT: "the event has not happened by the last time: give a later one, or look at its sign and "
+    "direction",
+    Status.EVENT_AT_START: "the event function is zero at the first time: to solve from there to the next "
+    "event, give direction=1 (rising) or direction=-1 (falling)",
 }
 
 
@@ -78,3 +88,20 @@ class SolveError(BackthroughError, ArithmeticError):
         super().__init__(message)
         self.status = status
         self.t = t
+
+
+def raise_unless_done(result: PyTree, status: Array, reached: Array) -> PyTree:
+    """`result`, or an error if the solve that it comes from has failed."""
+    if not isinstance(status, Tracer):
+        why = Status(int(status))
+        if why != Status.DONE:
+            t = float(np.asarray(reached))
+            raise SolveError(f"the solve stopped at t = {t:.6g}: {why.meaning}", status=why, t=t)
+        return result
+    failures = [why for why in Status if why != Status.DONE]
+    return eqx.branched_error_if(
+        result,
+        status != Status.DONE,
+        jnp.maximum(status - 1, 0),
+        [f"the solve stopped early: {why.meaning}" for why in failures],
+    )

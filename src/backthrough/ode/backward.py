@@ -1,0 +1,203 @@
+"""The adjoint equation solved backwards, da/dt = -a^T df/dy (Chen et al. 2018, eq. 4), in steps of its own.
+
+Time is counted from the end, r = span - s. What a parameter's gradient sums up, a^T df/dp, has no feedback:
+it stays out of the state and out of the error, and is formed for many stages at once.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from backthrough.ode.curve import take_row
+from backthrough.ode.rungekutta import combine, mean_square, next_step, squared_error
+from backthrough.ode.setting import Problem, Setting, forward_field
+from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
+from backthrough.ode.sums import Sums
+
+DRIFTED = 4  # a status of Backsolve only
+CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product
+FACTOR = 4  # a backward solve may try so many times the steps of a forward one
+
+
+class Back(NamedTuple):
+    """Where a backward solve is; with lanes, every entry but `tried` ends in their axis.
+
+    Attributes:
+        r: Time from the end.
+        a: The adjoint, shape (size,); for `Backsolve` behind the state, (2 size,).
+        y: The state here.
+        slope: da/dr.
+        stale: Whether `y` and `slope` must be found anew, since `a` has jumped.
+        h: The step size to try next.
+        error: The squared error of the last accepted step.
+        status: RUNNING or why it has stopped.
+        pointer: The next save time.
+        tried: Steps tried.
+    """
+
+    r: Array
+    a: Array
+    y: Array
+    slope: Array
+    stale: Array
+    h: Array
+    error: Array
+    status: Array
+    pointer: Array
+    tried: Array
+
+
+class Equation(NamedTuple):
+    """What is solved backwards.
+
+    Attributes:
+        problem: What was solved forwards.
+        setting: Its data.
+        wanted: Which leaves have gradients.
+        rate: (s, a) -> y, da/dr.
+        jump: (back, arrived) -> back after the save time that its pointer is at, for the lanes `arrived`.
+        scale: (a before, a after) -> the error that is allowed in a step.
+        adjoint: a -> the adjoint in it.
+    """
+
+    problem: Problem
+    setting: Setting
+    wanted: tuple[int, ...]
+    rate: Callable[[Array, Array], tuple[Array, Array]]
+    jump: Callable[[Back, Array], Back]
+    scale: Callable[[Array, Array], Array]
+    adjoint: Callable[[Array], Array]
+
+
+def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
+    """The beginning of a backward solve from the adjoint `a` at the time `s`."""
+    times = equation.setting.times[:-1]
+    none = jnp.zeros(s.shape, jnp.int32)
+    pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
+    r = equation.setting.span - s
+    stale = jnp.ones(s.shape, bool)
+    tried = jnp.asarray(0, jnp.int32)
+    return Back(r, a, y, jnp.zeros_like(a), stale, h, jnp.ones_like(s), none + RUNNING, pointer, tried)
+
+
+def pull_back(setting: Setting, problem: Problem, s: Array, y: Array, a: Array) -> tuple[Array, Array]:
+    """The field at y and a^T df/dy."""
+    slope, pull = jax.vjp(lambda y: forward_field(problem, setting)(s, y), y)
+    return slope, pull(a)[0]
+
+
+def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:
+    """The error allowed in an adjoint: relative, since a loss may have any unit."""
+    size = jnp.maximum(jnp.abs(before), jnp.abs(after))
+    return rtol * (size + jnp.sqrt(mean_square(size))) + jnp.finfo(size.dtype).tiny
+
+
+def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -> tuple[Back, list[Array]]:
+    """Solves to the time `until`, and adds what the parameters' gradients get on the way."""
+    problem, setting = equation.problem, equation.setting
+    sums = Sums(problem, setting, equation.wanted)
+    width, single = equation.adjoint(back.a).size, back.r.ndim == 0
+    used = [i for i, weight in enumerate(problem.tableau.b) if weight]
+    n_rows = max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // width))
+    most = FACTOR * problem.max_steps + setting.times.shape[0]
+
+    def going(back: Back) -> Array:
+        return jnp.any((back.status == RUNNING) & (back.r < until)) & (back.tried < most)
+
+    if not equation.wanted:
+        simply = partial(_try_step, equation, until)
+        return jax.lax.while_loop(going, lambda back: simply(back)[0], back), gradient
+
+    def one_chunk(carry: tuple) -> tuple:
+        back, gradient = carry
+        lanes = back.r.shape
+        s = setting.span - back.r
+        blank = (  # a short chunk is filled up with a point that exists, and weighs nothing
+            jnp.broadcast_to(s, (n_rows, len(used), *lanes)),
+            jnp.broadcast_to(back.y, (n_rows, len(used), *back.y.shape)),
+            jnp.zeros((n_rows, len(used), *back.y.shape), back.a.dtype),
+        )
+
+        def one(inner: tuple) -> tuple:
+            back, kept, count = inner
+            new, made, times, states, adjoints = _try_step(equation, until, back)
+            stages = (
+                jnp.stack([times[i] for i in used]),
+                jnp.stack([states[i] for i in used]),
+                jnp.stack([problem.tableau.b[i] * adjoints[i] for i in used]),
+            )
+            kept = tuple(map(partial(jax.lax.dynamic_update_index_in_dim, index=count, axis=0), kept, stages))
+            return new, kept, count + (made if single else 1)
+
+        first = (back, blank, jnp.zeros_like(back.tried))
+        back, (times, states, weights), count = jax.lax.while_loop(
+            lambda c: going(c[0]) & (c[2] < n_rows), one, first
+        )
+        there = (jnp.arange(n_rows) < count).reshape(n_rows, *(1,) * (weights.ndim - 1))
+        return back, sums.add(gradient, times, states, jnp.where(there, weights, 0))
+
+    return jax.lax.while_loop(lambda carry: going(carry[0]), one_chunk, (back, gradient))
+
+
+def finish(back: Back, until: Array) -> Array:
+    """Why a backward solve to `until` has stopped."""
+    arrived = jnp.where(back.r < until, MAX_STEPS, DONE)
+    return jnp.where(back.status == RUNNING, arrived, back.status)
+
+
+def _try_step(
+    equation: Equation, until: Array, back: Back
+) -> tuple[Back, Array, list[Array], list[Array], list[Array]]:
+    """One step towards `until` or the next save time; whether it was made; times, states and weights."""
+    tableau, setting = equation.problem.tableau, equation.setting
+    running = (back.status == RUNNING) & (back.r < until)
+    target, at_point = until, jnp.zeros(back.r.shape, bool)
+    if setting.times.shape[0] > 1:
+        point = setting.span - take_row(setting.times, jnp.maximum(back.pointer, 0))
+        at_point = (back.pointer >= 0) & (point <= until)
+        target = jnp.where(at_point, point, until)
+    s = setting.span - back.r
+    y, slope = jax.lax.cond(
+        jnp.any(back.stale),
+        lambda: equation.rate(s, back.a),
+        lambda: (back.y, back.slope),
+    )
+    last = back.h * STRETCH >= target - back.r
+    h = jnp.where(last, jnp.maximum(target - back.r, 0), back.h)
+    times, states, values, slopes = [s], [y], [back.a], [slope]
+    for row, c in zip(tableau.a, tableau.c, strict=True):
+        times.append(s - c * h)
+        values.append(back.a + h * combine(row, slopes))
+        state, slope = equation.rate(times[-1], values[-1])
+        states.append(state)
+        slopes.append(slope)
+    a, slope = values[-1], slopes[-1]
+    error = squared_error(tableau, h, slopes, equation.scale(back.a, a))
+    finite = jnp.all(jnp.isfinite(a) & jnp.isfinite(slope), axis=0)
+    error = jnp.where(finite, error, jnp.nan)
+    good = error <= 1
+    h_next = next_step(tableau.error_order, h, good, error, back.error)
+    h_next = jnp.where(good & last, jnp.maximum(h_next, back.h), h_next)  # a step cut short says little
+    made = running & good
+    eps, tiny = jnp.finfo(a.dtype).eps, jnp.finfo(a.dtype).tiny
+    stuck = running & ~good & (h_next <= 2 * eps * back.r + 1e4 * tiny)
+    why = jnp.where(jnp.isfinite(error), UNDERFLOW, NOT_FINITE)
+    new = Back(
+        jnp.where(made, jnp.where(last, target, back.r + h), back.r),
+        jnp.where(made, a, back.a),
+        jnp.where(made, states[-1], y),
+        jnp.where(made, slope, slopes[0]),
+        jnp.zeros_like(back.stale),
+        jnp.where(running, h_next, back.h),
+        jnp.where(made, error, back.error),
+        jnp.where(stuck, why, back.status),
+        back.pointer,
+        back.tried + 1,
+    )
+    weights = [jnp.where(made, h * equation.adjoint(value), 0) for value in values]
+    states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]
+    return equation.jump(new, made & last & at_point), made, times, states, weights

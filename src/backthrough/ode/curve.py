@@ -1,0 +1,53 @@
+"""The solution between the steps of a stretch, as polynomials."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from backthrough.ode.rungekutta import polynomials
+from backthrough.ode.setting import Problem, Setting, forward_field
+from backthrough.ode.store import Rows
+
+
+class Curve(NamedTuple):
+    """The states y + h (c_1 x + c_2 x^2 + ...) at the fractions x of some steps.
+
+    Attributes:
+        s: Times at the beginnings of the steps, rising; infinite where there is no step. Shape (rows,).
+        h: Their sizes.
+        y: The states there, shape (rows, size).
+        coefficients: h c_1, h c_2, ..., shape (powers, rows, size).
+    """
+
+    s: Array
+    h: Array
+    y: Array
+    coefficients: Array
+
+    def at(self, s: Array) -> Array:
+        """The state at `s`."""
+        row = jnp.maximum(jnp.sum(self.s <= s, axis=0) - 1, 0)
+        begin, h, y = (take_row(x, row) for x in (self.s, self.h, self.y))
+        x = (s - begin) / jnp.where(h > 0, h, 1.0)
+        for power, coefficients in enumerate(self.coefficients):
+            y = y + x ** (power + 1) * take_row(coefficients, row)
+        return y
+
+
+def curve_of(problem: Problem, setting: Setting, rows: Rows, count: Array) -> Curve:
+    """The curve through the first `count` rows."""
+    field = forward_field(problem, setting)
+    there = (jnp.arange(rows.s.shape[0]) < count).reshape(-1, *(1,) * (rows.s.ndim - 1))
+    s = jnp.where(there, rows.s, 0)  # the field is evaluated at a time that exists
+    h = jnp.where(there, rows.h, 0)
+    coefficients = polynomials(field, problem.tableau, s, rows.y, h)
+    return Curve(jnp.where(there, rows.s, jnp.inf), h, rows.y, coefficients)
+
+
+def take_row(rows: Array, row: Array) -> Array:
+    """rows[row], or with lanes rows[row[lane], ..., lane]."""
+    if row.ndim == 0:
+        return rows[row]
+    at = row.reshape(1, *(1,) * (rows.ndim - 2), row.shape[0])
+    return jnp.take_along_axis(rows, at, axis=0)[0]

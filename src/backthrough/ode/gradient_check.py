@@ -1,0 +1,191 @@
+"""How good a gradient through a solve is, and which adjoint and tolerance to use."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, PyTree
+from matplotlib.axes import Axes
+
+from backthrough.core import ArgumentError, check_positive
+from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated
+from backthrough.ode.checks import check_adjoint, check_tolerances
+from backthrough.ode.odeint import odeint
+from backthrough.ode.solvers import Adaptive, Dopri5
+
+ADJOINTS = {
+    "Discrete()": Discrete(),
+    "Continuous()": Continuous(),
+    "Interpolated()": Interpolated(),
+    "Backsolve()": Backsolve(),
+}
+FACTORS = (1.0, 0.1, 0.01)  # of the solver's tolerances that are tried
+TIGHTER = 1e-2  # the reference's tolerances, relative to the finest that is tried
+
+
+@dataclass(frozen=True)
+class GradientCheck:
+    """The errors of gradients, relative to the largest entry of a reference; one entry for each try.
+
+    Attributes:
+        adjoints: What was used.
+        rtol: With which relative tolerance.
+        atol: And which absolute one.
+        error: The largest difference from the reference; infinite where the gradient is not finite.
+        reference_rtol: The relative tolerance of the reference, by `Discrete`.
+        wanted: The error that is good enough.
+    """
+
+    adjoints: tuple[str, ...]
+    rtol: np.ndarray
+    atol: np.ndarray
+    error: np.ndarray
+    reference_rtol: float
+    wanted: float
+
+    @property
+    def advice(self) -> str:
+        """What to use, in a sentence."""
+        first = f"adjoint={self.adjoints[0]} with rtol={self.rtol[0]:.2g}, atol={self.atol[0]:.2g}"
+        if self.error[0] <= self.wanted:
+            return f"{first} is good enough: its relative error is {self.error[0]:.1e}"
+        good = np.flatnonzero(self.error <= self.wanted)
+        if not good.size:
+            return (
+                f"none of these is within {self.wanted:.1e}; the best is {self.error.min():.1e}: tighten "
+                "the tolerances further, and enable double precision if it is not"
+            )
+        best = good[np.argmax(self.rtol[good])]
+        return (
+            f"{first} has a relative error of {self.error[0]:.1e}; use adjoint={self.adjoints[best]} with "
+            f"rtol={self.rtol[best]:.2g}, atol={self.atol[best]:.2g}, whose error is {self.error[best]:.1e}"
+        )
+
+    def table(self) -> pd.DataFrame:
+        """A row for each try."""
+        return pd.DataFrame(
+            {"adjoint": self.adjoints, "rtol": self.rtol, "atol": self.atol, "relative error": self.error}
+        )
+
+    def plot(self, axes: Axes) -> Axes:
+        """Error against tolerance, a line for each adjoint; what failed is left out."""
+        for name in dict.fromkeys(self.adjoints):
+            rows = [
+                i for i, other in enumerate(self.adjoints) if other == name and np.isfinite(self.error[i])
+            ]
+            axes.plot(self.rtol[rows], self.error[rows], "o-", label=name)
+        axes.axhline(self.wanted, color="0.6", linewidth=1, label="wanted")
+        axes.set(xscale="log", yscale="log", xlabel="rtol", ylabel="relative error of the gradient")
+        axes.legend(frameon=False)
+        return axes
+
+
+def check_gradients(
+    field: Callable[..., PyTree],
+    y0: PyTree,
+    ts: Any,
+    args: PyTree = None,
+    *,
+    loss: Callable[[PyTree], Array] | None = None,
+    solver: Any = None,
+    adjoints: Mapping[str, Any] | None = None,
+    max_steps: int = 4096,
+    wanted: float = 1e-3,
+) -> GradientCheck:
+    """Compares gradients with those of a tighter solve, at the solver's tolerances and finer ones.
+
+    The gradients are those to `y0`, `ts`, `args`, and to the field if it is a module.
+
+    Args:
+        field: The vector field, as for `odeint`.
+        y0: The initial state.
+        ts: The times.
+        args: What is passed on to the field.
+        loss: From the states at `ts` to a number; by default the sum of all of them.
+        solver: The solver in question; `Dopri5()` by default.
+        adjoints: The adjoints in question by name, the first one being that in use; by default
+            `Discrete`, `Continuous`, `Interpolated` and `Backsolve`.
+        max_steps: The most steps of a solve; the reference may take ten times as many.
+        wanted: The relative error that is good enough.
+
+    Returns:
+        All errors, and advice.
+
+    Raises:
+        ArgumentError: if the solver chooses no steps, or if the tightest solve fails.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from backthrough import ode
+        >>> field = lambda t, y, rate: -rate * y
+        >>> found = ode.check_gradients(
+        ...     field, 1.0, jnp.array([0.0, 1.0]), 0.5, adjoints={"Discrete()": ode.Discrete()}
+        ... )
+        >>> "is good enough" in found.advice
+        True
+    """
+    solver = Dopri5() if solver is None else solver
+    if not isinstance(solver, Adaptive):
+        raise ArgumentError(
+            "solver must be one that chooses its steps, like Dopri5(): others have no tolerance"
+        )
+    adjoints = ADJOINTS if adjoints is None else adjoints
+    if not adjoints:
+        raise ArgumentError("adjoints must name at least one, got none")
+    for adjoint in adjoints.values():
+        check_adjoint(adjoint, solver)
+    wanted = check_positive("wanted", wanted)
+    module: Any = field if isinstance(field, eqx.Module) else None
+    y0 = jax.tree_util.tree_map(jnp.asarray, y0)
+    dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype)
+    args = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
+    moving, fixed = eqx.partition((module, y0, jnp.asarray(ts), args), eqx.is_inexact_array)
+    coarse = np.array(check_tolerances(solver, dtype.dtype), float)
+    finest = np.array([10 * float(dtype.eps), 0.0])
+
+    def gradient(adjoint: Any, factor: float, max_steps: int) -> np.ndarray:
+        rtol, atol = (float(x) for x in np.maximum(factor * coarse, finest))
+        scaled = Adaptive(solver.tableau, rtol, atol)
+
+        @eqx.filter_jit
+        def find(moving: PyTree) -> Array:
+            def total(moving: PyTree) -> Array:
+                module, y0, ts, args = eqx.combine(moving, fixed)
+                chosen: Any = field if module is None else module
+                found = odeint(
+                    chosen, y0, ts, args, solver=scaled, adjoint=adjoint,
+                    max_steps=max_steps, throw=False,
+                )  # fmt: skip
+                if loss is not None:
+                    return loss(found.ys)
+                parts = [jnp.sum(jnp.real(x)) for x in jax.tree_util.tree_leaves(found.ys)]
+                return jnp.asarray(sum(parts))
+
+            leaves = jax.tree_util.tree_leaves(jax.grad(total)(moving))
+            return jnp.concatenate([jnp.ravel(x) for x in leaves])
+
+        return np.asarray(find(moving))
+
+    reference_factor = TIGHTER * min(FACTORS)
+    reference = gradient(Discrete(), reference_factor, 10 * max_steps)
+    if not np.isfinite(reference).all():
+        raise ArgumentError(
+            f"solver must have tolerances that can be tightened: at rtol={reference_factor * coarse[0]:.1e} "
+            "the solve failed; loosen them, raise max_steps, or enable double precision"
+        )
+    size = max(float(np.abs(reference).max()), float(dtype.tiny))
+    names, factors, errors = [], [], []
+    for factor in FACTORS:
+        for name, adjoint in adjoints.items():
+            off = np.abs(gradient(adjoint, factor, max_steps) - reference).max() / size
+            names.append(name)
+            factors.append(factor)
+            errors.append(off if np.isfinite(off) else np.inf)
+    tried = np.maximum(np.outer(factors, coarse), finest)
+    reference_rtol = float(max(reference_factor * coarse[0], finest[0]))
+    return GradientCheck(tuple(names), tried[:, 0], tried[:, 1], np.array(errors), reference_rtol, wanted)

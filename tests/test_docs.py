@@ -9,6 +9,7 @@ import pytest
     ("page", "number"),
     [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
     + [("docs/estimators.md", number) for number in range(4)]
+    + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)],
 )
@@ -23,3 +24,5 @@ def test_example(page, number, request, tmp_path, monkeypatch):
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
     if page == "docs/your-own-solver.md" and number == 2:
         assert abs(names["slope"] + 2.718281828**-0.5) < 1e-3
+    if page == "docs/ode-in-your-model.md" and number == 0:
+        assert abs(float(names["model"].gravity) - 9.81) < 0.3

@@ -2,6 +2,7 @@
 
 from backthrough.ode.adjoints import Discrete, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
+from backthrough.ode.block import ODEBlock
 from backthrough.ode.odeint import odeint
 from backthrough.ode.solution import Solution, SolveError, Stats, Status
 from backthrough.ode.solvers import (
@@ -29,6 +30,7 @@ __all__ = [
     "FixedStep",
     "Heun",
     "Midpoint",
+    "ODEBlock",
     "Solution",
     "SolveError",
     "Stats",

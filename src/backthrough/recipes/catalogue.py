@@ -55,6 +55,7 @@ RECIPES = {
         Recipe(
             "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
         ),
+        Recipe("ode-mnist", "ode_mnist", "An ODE-Net beside a residual network on digits, and what it costs"),
         Recipe(
             "ode-tolerance", "ode_tolerance", "Error, evaluations and time of a solve against its tolerance"
         ),

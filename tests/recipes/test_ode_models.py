@@ -47,7 +47,7 @@ def test_three_networks_learn_digits_and_tell_what_they_cost(tmp_path):
     [
         ({"models": ("ODENet",)}, "unknown model 'ODENet'; did you mean 'ODE-Net'"),
         ({"models": ()}, "models must name each network once"),
-        ({"channels": 20}, "channels must fall into groups of eight, got 20"),
+        ({"channels": 20}, "channels above 16 must fall into groups of eight, got 20"),
         ({"data": "lynx-hare"}, "lynx-hare has no labelled pictures; use mnist or mnist-small"),
         ({"tolerance": -1.0}, "tolerance must be finite and greater than zero"),
     ],

@@ -49,7 +49,7 @@ class Config:
     models: tuple[str, ...] = BODIES
     """Which of ODE-Net, ResNet (six residual blocks in its place) and RK-Net (fixed Runge-Kutta steps)."""
     channels: int = 16
-    """Channels throughout; below 16, or a multiple of 8."""
+    """Channels throughout; at most 16, or a multiple of 8."""
     n_steps: int = 938
     """Steps of Adam; 469 are an epoch of MNIST at 128 images a batch."""
     batch_size: int = 128

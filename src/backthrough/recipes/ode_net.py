@@ -20,7 +20,7 @@ Image = Float[Array, "height width channel"]
 
 def normalise(channels: int) -> GroupNorm:
     """Groups of eight channels; smaller ones would take most of what there is from few channels."""
-    return GroupNorm(channels, max(1, channels // 8))
+    return GroupNorm(channels, channels // 8 if channels % 8 == 0 else 1)
 
 
 class Stem(eqx.Module):
@@ -109,8 +109,8 @@ class Classifier(eqx.Module):
 
     def __init__(self, kind: str, channels: int, *, tolerance: float, n_classes: int = 10, key: PRNGKey):
         check_choice("model", kind, BODIES)
-        if check_integer("channels", channels, minimum=1) % max(1, channels // 8):
-            raise ArgumentError(f"channels must fall into groups of eight, got {channels}")
+        if check_integer("channels", channels, minimum=1) > 16 and channels % 8:
+            raise ArgumentError(f"channels above 16 must fall into groups of eight, got {channels}")
         stem_key, body_key, head_key = jax.random.split(key, 3)
         self.stem = Stem(channels, key=stem_key)
         if kind == "ResNet":

@@ -53,6 +53,11 @@ RECIPES = {
         Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
         Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
         Recipe(
+            "latent-ode-spirals",
+            "latent_ode_spirals",
+            "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",
+        ),
+        Recipe(
             "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
         ),
         Recipe("ode-mnist", "ode_mnist", "An ODE-Net beside a residual network on digits, and what it costs"),

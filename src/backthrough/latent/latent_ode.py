@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer
@@ -99,11 +100,15 @@ class LatentODE(eqx.Module):
             total -= jnp.sum(jnp.where(mask, 0.5 * squares + log_scale + HALF_LOG_2PI, 0.0))
         return total
 
-    def path(self, z: Float[Array, "latent"], times: Float[Array, "time"]) -> Float[Array, "time latent"]:
+    def path(
+        self, z: Float[Array, "latent"], times: Float[Array | np.ndarray, "time"]
+    ) -> Float[Array, "time latent"]:
         """z(t) at increasing times from t0 on."""
         return _solve(self, self.field, z, times, None)[1:]
 
-    def means(self, z: Float[Array, "latent"], times: Float[Array, "time"]) -> Float[Array, "time channel"]:
+    def means(
+        self, z: Float[Array, "latent"], times: Float[Array | np.ndarray, "time"]
+    ) -> Float[Array, "time channel"]:
         """The mean of every channel at increasing times from t0 on."""
         if self.decoder is None:
             raise ArgumentError("this LatentODE has no decoder: it models times, not values")

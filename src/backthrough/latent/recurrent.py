@@ -13,8 +13,6 @@ from backthrough.latent.gaussian import FactorisedGaussian
 from backthrough.latent.observations import Observations
 from backthrough.ode import RK4, Unrolled, odeint
 
-Vector = Float[Array, "_"]
-
 
 class RecurrentEncoder(eqx.Module):
     """q(z0 | x): a GRU over the observations, from the last to the first, and a Gaussian from its state.
@@ -27,14 +25,14 @@ class RecurrentEncoder(eqx.Module):
     Attributes:
         cell: The update at an observation.
         head: From the last state to means and log standard deviations.
-        field: The vector field between observations, or None.
+        field: The vector field between observations, called as field(t, h, None); or None.
         solver: Fixed steps, from one observation to the next.
         t0: The time of z0.
     """
 
     cell: eqx.nn.GRUCell
     head: eqx.nn.MLP
-    field: Callable[..., Vector] | None
+    field: Any
     solver: Any
     t0: float = eqx.field(static=True)
 

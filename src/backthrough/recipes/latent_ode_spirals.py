@@ -62,23 +62,34 @@ class Field(eqx.Module):
 
 
 class Forecaster(eqx.Module):
-    """The RNN: predicts the next point from those before and the time to it; goes on with its own."""
+    """An RNN that predicts the next point from those before and the time to it, then goes on with its own.
+
+    Attributes:
+        cell: Sees a point and the time to the next.
+        head: The move to the next point, or its rate.
+        mean_gap: The unit of time.
+        rates: Whether the head's number is multiplied by the time; the paper's RNN has the time as an input
+            only.
+    """
 
     cell: eqx.nn.GRUCell
     head: eqx.nn.Linear
+    mean_gap: float = eqx.field(static=True)
+    rates: bool = eqx.field(static=True)
 
-    def __init__(self, hidden_size: int, *, key: PRNGKey):
+    def __init__(self, hidden_size: int, *, mean_gap: float, rates: bool, key: PRNGKey):
         cell_key, head_key = jax.random.split(key)
         self.cell = eqx.nn.GRUCell(3, hidden_size, key=cell_key)
         self.head = eqx.nn.Linear(hidden_size, 2, key=head_key)
+        self.mean_gap, self.rates = mean_gap, rates
 
     def read(self, x: Observations) -> tuple[Float[Array, "hidden"], Float[Array, "time 2"]]:
         """The state before the last point is read, and the prediction of every point but the first."""
 
         def step(state: Array, row: tuple) -> tuple[Array, Array]:
             value, gap = row
-            state = self.cell(jnp.append(value, gap), state)
-            return state, value + self.head(state)
+            state, move = self._move(state, value, gap)
+            return state, value + move
 
         rows = (jnp.asarray(x.values)[:-1], jnp.diff(jnp.asarray(x.times)))
         return jax.lax.scan(step, jnp.zeros(self.cell.hidden_size), rows)
@@ -93,12 +104,17 @@ class Forecaster(eqx.Module):
 
         def step(carry: tuple, gap: Scalar) -> tuple[tuple, Array]:
             state, value = carry
-            state = self.cell(jnp.append(value, gap), state)
-            value = value + self.head(state)
-            return (state, value), value
+            state, move = self._move(state, value, gap)
+            return (state, value + move), value + move
 
         gaps = jnp.diff(times, prepend=jnp.asarray(x.times)[-1])
         return jax.lax.scan(step, (state, jnp.asarray(x.values)[-1]), gaps)[1]
+
+    def _move(self, state: Array, value: Array, gap: Scalar) -> tuple[Array, Array]:
+        """The next state, and by how much the point moves."""
+        gap = gap / self.mean_gap
+        state = self.cell(jnp.append(value, gap), state)
+        return state, self.head(state) * (gap if self.rates else 1.0)
 
 
 class Networks(NamedTuple):
@@ -107,6 +123,7 @@ class Networks(NamedTuple):
     model: LatentODE
     encoder: RecurrentEncoder
     rnn: Forecaster
+    rate_rnn: Forecaster
 
 
 class State(NamedTuple):
@@ -126,11 +143,15 @@ def run(config: Config, run: Run) -> None:
     check_positive("tolerance", config.tolerance)
     networks = train(config, run, draw_spirals(config.n_train, config.n_points, seed=config.seed))
     test = draw_spirals(config.n_test, config.n_points, seed=[TEST_SEED, config.seed])
-    latent, rnn = predict(networks, test)
+    latent, rnn, rate_rnn = predict(networks, test)
     numbers = []
     parts = (
         ("interpolation", slice(0, LENGTH), (("latent ODE", latent),)),
-        ("extrapolation", slice(LENGTH, None), (("latent ODE", latent), ("RNN", rnn))),
+        (
+            "extrapolation",
+            slice(LENGTH, None),
+            (("RNN of rates", rate_rnn), ("latent ODE", latent), ("RNN", rnn)),
+        ),
     )
     what = f"of the true curve at 100 times, over {config.n_test:,} fresh spirals; {config.n_points} points"
     for name, part, pairs in parts:
@@ -160,7 +181,8 @@ def start(config: Config, *, key: PRNGKey) -> Networks:
     model = LatentODE(field, decoder, latent_size=size, log_scale=float(np.log(0.3)), solver=solver)
     hidden = width + width // 4
     encoder = RecurrentEncoder(2, size, hidden_size=hidden, key=keys[2])
-    return Networks(model, encoder, Forecaster(hidden, key=keys[3]))
+    rnns = (Forecaster(hidden, mean_gap=1 / config.n_points, rates=own, key=keys[3]) for own in (False, True))
+    return Networks(model, encoder, *rnns)
 
 
 def train(config: Config, run: Run, spirals: Spirals) -> Networks:
@@ -176,7 +198,8 @@ def train(config: Config, run: Run, spirals: Spirals) -> Networks:
         def loss(networks: Networks) -> tuple[Scalar, tuple[Scalar, Scalar]]:
             bound = elbo(networks.model, networks.encoder, batch, key=key).mean()
             error = jax.vmap(networks.rnn.loss)(batch).mean()
-            return error - bound, (bound, error)
+            other = jax.vmap(networks.rate_rnn.loss)(batch).mean()
+            return error + other - bound, (bound, error)
 
         (_, (bound, error)), gradients = eqx.filter_value_and_grad(loss, has_aux=True)(state.networks)
         updates, memory = optimiser.update(mean_over_shards(gradients), state.optimiser)
@@ -196,23 +219,23 @@ def train(config: Config, run: Run, spirals: Spirals) -> Networks:
     return fitted.state.networks
 
 
-def predict(
-    networks: Networks, spirals: Spirals
-) -> tuple[Float[np.ndarray, "spiral time 2"], Float[np.ndarray, "spiral time 2"]]:
-    """Curves over window and continuation, at the posterior mean; the RNN has NaN in the window."""
+def predict(networks: Networks, spirals: Spirals) -> list[Float[np.ndarray, "spiral time 2"]]:
+    """Curves over window and continuation, of both RNNs with NaN in the window."""
     times = jnp.asarray(spirals.times, jnp.float32)
 
     @eqx.filter_jit
-    def curves(networks: Networks, seen: Any) -> tuple[Array, Array]:
-        def one(x: Observations) -> tuple[Array, Array]:
+    def curves(networks: Networks, seen: Any) -> tuple[Array, Array, Array]:
+        def one(x: Observations) -> tuple[Array, Array, Array]:
             mean = networks.encoder(x).mean
-            return networks.model.means(mean, times), networks.rnn.forecast(x, times[LENGTH:])
+            ahead = times[LENGTH:]
+            rnns = (networks.rnn.forecast(x, ahead), networks.rate_rnn.forecast(x, ahead))
+            return networks.model.means(mean, times), *rnns
 
         return jax.vmap(one)(seen)
 
     seen = jax.tree_util.tree_map(jnp.asarray, spirals.seen)
-    latent, ahead = map(np.asarray, curves(networks, seen))
-    return latent, np.concatenate([np.full_like(ahead, np.nan), ahead], axis=1)
+    latent, *ahead = map(np.asarray, curves(networks, seen))
+    return [latent, *(np.concatenate([np.full_like(own, np.nan), own], axis=1) for own in ahead)]
 
 
 def show(
@@ -223,7 +246,8 @@ def show(
 ) -> None:
     """Draws a few spirals: what was seen, what is true, and how both go on."""
     figure = Figure(figsize=(10, 3.1), layout="constrained")
-    for index, axes in enumerate(figure.subplots(1, SHOWN)):
+    panels = figure.subplots(1, SHOWN)
+    for index, axes in enumerate(panels):
         truth = test.truth[index]
         axes.plot(*truth.T, color="0.75", linewidth=4, label="truth")
         axes.plot(*latent[index, :LENGTH].T, color="C0", label="latent ODE")
@@ -239,7 +263,7 @@ def show(
             xticks=[],
             yticks=[],
         )
-    handles, labels = axes.get_legend_handles_labels()
+    handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5)
     caption = (
         "Spirals of which only the noisy dots were seen, at irregular times; their continuation by the "

@@ -1,5 +1,6 @@
 """Noisy spirals in the plane, each observed at irregular times of its own (Chen et al. 2018, sec. 5.1)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Spirals(NamedTuple):
     times: Float[np.ndarray, "time"]
 
 
-def draw_spirals(n: int, n_points: int, *, seed: object) -> Spirals:
+def draw_spirals(n: int, n_points: int, *, seed: int | Sequence[int]) -> Spirals:
     """Half of them clockwise, as torchdiffeq's example makes them.
 
     Counter-clockwise r = 0.3 theta about (5, 0), clockwise r = 15 / (6 pi + 1 - theta) about (-5, 0), on a

@@ -52,6 +52,7 @@ RECIPES = {
         Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
         Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
         Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
+        Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
         Recipe(
             "latent-ode-spirals",
             "latent_ode_spirals",

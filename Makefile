@@ -1,7 +1,7 @@
 # Needs only Python 3.11-3.13 and make. Every target first makes the environment it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-NUMERICAL := tests/core tests/estimators tests/flows tests/latent tests/ode
+NUMERICAL := tests/core tests/estimators tests/flows tests/latent tests/nets tests/ode
 
 .PHONY: demo test test-x64 test-slow check docs results bench lock clean
 

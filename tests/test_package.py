@@ -11,6 +11,7 @@ def test_the_public_face_is_lazy():
         "estimators",
         "flows",
         "latent",
+        "nets",
         "ode",
         "recipes",
         "report",

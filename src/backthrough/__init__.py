@@ -32,5 +32,16 @@ _switch_off_wrong_fusions()
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submodules=["core", "datasets", "estimators", "flows", "latent", "ode", "recipes", "report", "train"],
+    submodules=[
+        "core",
+        "datasets",
+        "estimators",
+        "flows",
+        "latent",
+        "nets",
+        "ode",
+        "recipes",
+        "report",
+        "train",
+    ],
 )

@@ -31,6 +31,7 @@ COMMANDS = {
         "bias, variance and time of gradient estimators on your function",
     ),
     "density": Command("density", "density TABLE.csv", "the density of the rows of your own table"),
+    "forecast": Command("forecast", "forecast SERIES.csv", "how your own irregular series go on"),
     "data": Command("data", "data list|fetch|show", "what data there is, what can be had, licences"),
 }
 

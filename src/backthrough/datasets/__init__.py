@@ -21,6 +21,7 @@ from backthrough.datasets.fetching import fetch
 from backthrough.datasets.images import read_images
 from backthrough.datasets.loading import load
 from backthrough.datasets.registry import dataset_names, find_entry
+from backthrough.datasets.series_tables import SeriesTable, read_series
 from backthrough.datasets.tables import read_columns, read_table
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Regression",
     "Sequences",
     "Series",
+    "SeriesTable",
     "Table",
     "Text",
     "dataset_names",
@@ -47,5 +49,6 @@ __all__ = [
     "read_arrays",
     "read_columns",
     "read_images",
+    "read_series",
     "read_table",
 ]

@@ -4,7 +4,10 @@ from backthrough.latent.bernoulli import BernoulliModel
 from backthrough.latent.bounds import elbo, iwae, log_weight
 from backthrough.latent.evaluation import evaluate_bound
 from backthrough.latent.gaussian import FactorisedGaussian, GaussianEncoder
+from backthrough.latent.latent_ode import LatentODE
+from backthrough.latent.observations import Observations, pad_series
 from backthrough.latent.protocols import Encoder, LatentModel, Posterior
+from backthrough.latent.recurrent import RecurrentEncoder
 from backthrough.latent.vae import bernoulli_vae
 
 __all__ = [
@@ -13,10 +16,14 @@ __all__ = [
     "FactorisedGaussian",
     "GaussianEncoder",
     "LatentModel",
+    "LatentODE",
+    "Observations",
     "Posterior",
+    "RecurrentEncoder",
     "bernoulli_vae",
     "elbo",
     "evaluate_bound",
     "iwae",
     "log_weight",
+    "pad_series",
 ]

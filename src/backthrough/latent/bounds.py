@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key, log_mean_exp
@@ -22,7 +21,7 @@ def log_weight(model: LatentModel, posterior: Posterior, x: Data, *, key: PRNGKe
 def elbo(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array | np.ndarray, "batch *data"],
+    x: Data,
     *,
     key: PRNGKey,
     n_samples: int = 1,
@@ -34,7 +33,7 @@ def elbo(
     Args:
         model: p(x, z) for one example.
         encoder: Maps one example to q(z | x).
-        x: Examples along the leading axis.
+        x: Examples along the leading axis: an array, or a pytree of arrays such as `Observations`.
         key: Typed key.
         n_samples: Draws averaged over, at least 1.
 
@@ -50,7 +49,7 @@ def elbo(
 def iwae(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array | np.ndarray, "batch *data"],
+    x: Data,
     *,
     key: PRNGKey,
     n_samples: int,
@@ -64,7 +63,7 @@ def iwae(
     Args:
         model: p(x, z) for one example.
         encoder: Maps one example to q(z | x).
-        x: Examples along the leading axis.
+        x: Examples along the leading axis: an array, or a pytree of arrays such as `Observations`.
         key: Typed key.
         n_samples: Draws k that the weights are averaged over, at least 1.
 
@@ -80,7 +79,7 @@ def iwae(
 def _over_samples(
     model: LatentModel,
     encoder: Encoder,
-    x: Float[Array | np.ndarray, "batch *data"],
+    x: Data,
     key: PRNGKey,
     n_samples: int,
     average: Callable[[Array], Scalar],
@@ -88,7 +87,11 @@ def _over_samples(
     """`average` of the log-weights of each example; only the weights of all draws are kept."""
     check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=1)
-    if x.shape[0] == 0:
+    x = jax.tree_util.tree_map(jnp.asarray, x)
+    lengths = {leaf.shape[0] for leaf in jax.tree_util.tree_leaves(x)}
+    if len(lengths) > 1:
+        raise ArgumentError(f"all arrays of x need as many examples, got {sorted(lengths)}")
+    if not lengths or 0 in lengths:
         raise ArgumentError("x has no examples")
 
     def one(x: Data, key: PRNGKey) -> Scalar:
@@ -102,4 +105,4 @@ def _over_samples(
             return average(jax.vmap(draw)(keys))
         return average(jax.lax.map(draw, keys, batch_size=SAMPLES_AT_ONCE))
 
-    return jax.vmap(one)(jnp.asarray(x), jax.random.split(key, x.shape[0]))
+    return jax.vmap(one)(x, jax.random.split(key, *lengths))

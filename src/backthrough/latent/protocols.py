@@ -4,10 +4,11 @@ from typing import Protocol, runtime_checkable
 
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, Scalar
+from backthrough.core import PRNGKey, PyTree, Scalar
 
 Latent = Float[Array, "latent"]
-Data = Float[Array, "..."]
+Data = PyTree
+"""One example: an array, or a pytree of arrays such as `Observations`."""
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox, blackbox
+from backthrough.ode.block import ODEBlock
 from backthrough.ode.events import Event, odeint_event
 from backthrough.ode.gradient_check import GradientCheck, check_gradients
 from backthrough.ode.odeint import odeint
@@ -36,6 +37,7 @@ __all__ = [
     "Heun",
     "Interpolated",
     "Midpoint",
+    "ODEBlock",
     "Solution",
     "SolveError",
     "Stats",

@@ -52,9 +52,16 @@ RECIPES = {
         Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
         Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
         Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
+        Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
+        Recipe(
+            "latent-ode-spirals",
+            "latent_ode_spirals",
+            "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",
+        ),
         Recipe(
             "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
         ),
+        Recipe("ode-mnist", "ode_mnist", "An ODE-Net beside a residual network on digits, and what it costs"),
         Recipe(
             "ode-tolerance", "ode_tolerance", "Error, evaluations and time of a solve against its tolerance"
         ),

@@ -67,7 +67,7 @@ def _run(name: str, module: Any, call: Any, arguments: list[str], is_first: bool
 
 
 def _usage() -> str:
-    lines = [f"  {recipe.name:<14} {recipe.summary}" for recipe in RECIPES.values()]
+    lines = [f"  {recipe.name:<18} {recipe.summary}" for recipe in RECIPES.values()]
     return "\n".join(
         [
             "usage: backthrough run RECIPE [--run-dir DIR] [--resume] [--scale quick|full] [options]",

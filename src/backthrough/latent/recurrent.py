@@ -73,7 +73,7 @@ class RecurrentEncoder(eqx.Module):
                 f"the encoder takes one series of {n_channels} channels, got a mask of shape {mask.shape}; "
                 "use jax.vmap for a batch"
             )
-        values = jnp.where(mask, x.values, 0.0)
+        values = jnp.where(mask, x.values, 0.0).astype(self.cell.weight_ih.dtype)
         times = jnp.asarray(x.times, values.dtype)
 
         def update(carry: tuple, row: tuple) -> tuple[tuple, None]:

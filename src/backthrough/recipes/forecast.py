@@ -45,7 +45,7 @@ class Config:
     """Windows in a batch."""
     learning_rate: float = 5e-3
     """The largest; it falls along half a cosine."""
-    latent_size: int = 8
+    latent_size: int = 16
     """Latent dimensions."""
     hidden_size: int = 32
     """Width of vector field, decoder and encoder."""
@@ -62,13 +62,30 @@ DEMO = None
 
 
 class Field(eqx.Module):
-    """dz/dt, bounded so that a forecast cannot run away in a step."""
+    """dz/dt = A z plus a network; A begins as rotations from slow to as fast as the rows can tell.
 
+    Begun from a small network alone, a forecast of several cycles stays at the mean for thousands of steps.
+
+    Attributes:
+        matrix: A, shape (latent, latent).
+        network: The rest; its outputs begin small.
+    """
+
+    matrix: Float[Array, "latent latent"]
     network: eqx.nn.MLP
+
+    def __init__(self, size: int, width: int, *, n_rows: int, key: PRNGKey):
+        pairs = size // 2
+        fastest = max(2.0, n_rows * np.pi / 3)  # a cycle of six rows
+        speeds = jnp.geomspace(1.0, fastest, pairs)
+        first, second = jnp.arange(pairs) * 2, jnp.arange(pairs) * 2 + 1
+        matrix = jnp.zeros((size, size)).at[first, second].set(speeds).at[second, first].set(-speeds)
+        self.matrix = matrix
+        self.network = eqx.nn.MLP(size, size, width, 2, jnp.tanh, key=key)
 
     def __call__(self, t: Scalar, z: Float[Array, "latent"], args: None) -> Float[Array, "latent"]:
         """dz/dt."""
-        return 10 * jnp.tanh(self.network(z))
+        return self.matrix @ z + jnp.tanh(self.network(z))
 
 
 class ContextEncoder(eqx.Module):
@@ -157,7 +174,8 @@ def train(config: Config, run: Run, windows: Observations, n_context: int) -> Ne
     """Maximises the ELBO of what comes after the context, under a posterior that sees the context."""
     *keys, fit_key = jax.random.split(jax.random.key(config.seed), 4)
     n_channels, size, width = windows.values.shape[-1], config.latent_size, config.hidden_size
-    field = Field(eqx.nn.MLP(size, size, width, 2, jnp.tanh, key=keys[0]))
+    n_rows = windows.times.shape[1] - n_context
+    field = Field(size, width, n_rows=n_rows, key=keys[0])
     decoder = eqx.nn.MLP(size, n_channels, width, 1, jnp.tanh, key=keys[1])
     solver = Dopri5(rtol=config.tolerance, atol=config.tolerance)
     log_scale = jnp.full(n_channels, -1.0)

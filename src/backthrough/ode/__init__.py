@@ -16,6 +16,7 @@ from backthrough.ode.solvers import (
     FixedStep,
     Heun,
     Midpoint,
+    Rodas5P,
     Tsit5,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "Heun",
     "Interpolated",
     "Midpoint",
+    "Rodas5P",
     "Solution",
     "SolveError",
     "Stats",

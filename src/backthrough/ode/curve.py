@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.rungekutta import polynomials
+from backthrough.ode.onestep import polynomials
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.store import Rows
 

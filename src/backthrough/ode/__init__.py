@@ -1,6 +1,7 @@
 """Gradients through any ODE solver."""
 
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
+from backthrough.ode.batch import odeint_batch
 from backthrough.ode.blackbox import BlackBox, blackbox
 from backthrough.ode.events import Event, odeint_event
 from backthrough.ode.gradient_check import GradientCheck, check_gradients
@@ -47,5 +48,6 @@ __all__ = [
     "blackbox",
     "check_gradients",
     "odeint",
+    "odeint_batch",
     "odeint_event",
 ]

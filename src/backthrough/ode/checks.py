@@ -56,7 +56,7 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
         if jnp.ndim(value):
             raise ArgumentError(
                 f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
-                "use jax.vmap over the solver too"
+                "use odeint_batch, or jax.vmap over the solver too"
             )
         if isinstance(value, Tracer):
             continue

@@ -11,7 +11,7 @@ from backthrough.ode.onestep import AnyTableau
 from backthrough.ode.rosenbrock import RODAS5P
 from backthrough.ode.tableaux import Tableau
 
-Tolerance: TypeAlias = float | Float[Array, ""]
+Tolerance: TypeAlias = float | Float[Array, "*batch"]
 
 
 class Adaptive(eqx.Module):
@@ -21,7 +21,8 @@ class Adaptive(eqx.Module):
 
     Attributes:
         tableau: Its coefficients.
-        rtol: Relative tolerance; may be an array, so that `vmap` gives each example its own.
+        rtol: Relative tolerance; may be an array, so that `vmap` gives each example its own;
+            of shape (batch,) for `odeint_batch`.
         atol: Absolute tolerance, in the units of the state.
     """
 

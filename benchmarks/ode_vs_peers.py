@@ -141,13 +141,19 @@ def networks(rows):
     for batch in (1, 32):
         y0 = jax.random.normal(jax.random.key(1), (batch, 64)[batch == 1 :])
 
-        def big(solve, y0=y0):
-            return jax.grad(lambda layers: jnp.mean(solve(apply, y0, 1.0, layers, 1e-6)[-1] ** 2))
+        def big(solve, y0=y0, **options):
+            return jax.grad(lambda layers: jnp.mean(solve(apply, y0, 1.0, layers, 1e-6, **options)[-1] ** 2))
 
         best, first = compare(
-            f"gradient of 581k parameters, batch {batch}", (layers,), ours=big(ours), diffrax=big(theirs)
+            f"gradient of 581k parameters, batch {batch}",
+            (layers,),
+            ours=big(ours),
+            diffrax=big(theirs),
+            continuous=big(ours, adjoint=ode.Continuous()),
+            backsolve=big(theirs, adjoint=diffrax.BacksolveAdjoint()),
         )
         row(rows, f"ode.A3-batch{batch}", best["ours"], best["diffrax"])
+        row(rows, f"ode.A3-continuous{batch}", best["continuous"], best["backsolve"])
         if batch == 1:
             row(rows, "ode.A8-mlp", first["ours"], first["diffrax"])
 

@@ -170,3 +170,19 @@ def test_the_gradient_of_a_solve_in_a_batched_cond_is_right_or_refused():
         np.testing.assert_allclose(by_mu[i], expected[1], rtol=1e-10)
     with pytest.raises(TypeError, match="select cases must have the same shapes"):
         gradients(32)
+
+
+@pytest.mark.slow
+def test_second_derivatives_of_a_batch():
+    def one(y, mu):
+        found = ode.odeint(
+            van_der_pol, y, jnp.array([0.0, 0.4, 1.0]), (mu, 1.0), adjoint=ode.Unrolled(), max_steps=32,
+            solver=ode.Dopri5(1e-6, 1e-6),
+        )  # fmt: skip
+        return jnp.sum(found.ys[1:] ** 2)
+
+    y, mu = jnp.array([[2.0, 0.0], [1.0, 0.5]]), jnp.array([1.0, 2.0])
+    every = jax.jit(jax.vmap(jax.hessian(one)))(y, mu)
+    alone = jax.jit(jax.hessian(one))
+    for i in range(2):
+        assert relative(every[i], alone(y[i], mu[i])) < 1e-9

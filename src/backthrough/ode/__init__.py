@@ -1,6 +1,7 @@
 """Gradients through any ODE solver."""
 
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
+from backthrough.ode.batch import odeint_batch
 from backthrough.ode.blackbox import BlackBox, blackbox
 from backthrough.ode.block import ODEBlock
 from backthrough.ode.events import Event, odeint_event
@@ -17,6 +18,7 @@ from backthrough.ode.solvers import (
     FixedStep,
     Heun,
     Midpoint,
+    Rodas5P,
     Tsit5,
 )
 
@@ -38,6 +40,7 @@ __all__ = [
     "Interpolated",
     "Midpoint",
     "ODEBlock",
+    "Rodas5P",
     "Solution",
     "SolveError",
     "Stats",
@@ -47,5 +50,6 @@ __all__ = [
     "blackbox",
     "check_gradients",
     "odeint",
+    "odeint_batch",
     "odeint_event",
 ]

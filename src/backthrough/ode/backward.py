@@ -13,10 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.curve import take_row
-from backthrough.ode.rungekutta import combine, mean_square, next_step, squared_error
+from backthrough.ode.rungekutta import combine, estimates, mean_square, next_step, squared_error
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
+from backthrough.ode.tableaux import Tableau
 
 DRIFTED = 4  # a status of Backsolve only
 CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product
@@ -73,6 +74,12 @@ class Equation(NamedTuple):
     adjoint: Callable[[Array], Array]
 
 
+def explicit(problem: Problem) -> Tableau:
+    """The method, which must be an explicit one."""
+    assert isinstance(problem.tableau, Tableau)
+    return problem.tableau
+
+
 def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
     """The beginning of a backward solve from the adjoint `a` at the time `s`."""
     times = equation.setting.times[:-1]
@@ -101,7 +108,8 @@ def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -
     problem, setting = equation.problem, equation.setting
     sums = Sums(problem, setting, equation.wanted)
     width, single = equation.adjoint(back.a).size, back.r.ndim == 0
-    used = [i for i, weight in enumerate(problem.tableau.b) if weight]
+    b = explicit(problem).b
+    used = [i for i, weight in enumerate(b) if weight]
     n_rows = max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // width))
     most = FACTOR * problem.max_steps + setting.times.shape[0]
 
@@ -128,7 +136,7 @@ def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -
             stages = (
                 jnp.stack([times[i] for i in used]),
                 jnp.stack([states[i] for i in used]),
-                jnp.stack([problem.tableau.b[i] * adjoints[i] for i in used]),
+                jnp.stack([b[i] * adjoints[i] for i in used]),
             )
             kept = tuple(map(partial(jax.lax.dynamic_update_index_in_dim, index=count, axis=0), kept, stages))
             return new, kept, count + (made if single else 1)
@@ -153,7 +161,7 @@ def _try_step(
     equation: Equation, until: Array, back: Back
 ) -> tuple[Back, Array, list[Array], list[Array], list[Array]]:
     """One step towards `until` or the next save time; whether it was made; times, states and weights."""
-    tableau, setting = equation.problem.tableau, equation.setting
+    tableau, setting = explicit(equation.problem), equation.setting
     running = (back.status == RUNNING) & (back.r < until)
     target, at_point = until, jnp.zeros(back.r.shape, bool)
     if setting.times.shape[0] > 1:
@@ -176,7 +184,7 @@ def _try_step(
         states.append(state)
         slopes.append(slope)
     a, slope = values[-1], slopes[-1]
-    error = squared_error(tableau, h, slopes, equation.scale(back.a, a))
+    error = squared_error(estimates(tableau, h, slopes), equation.scale(back.a, a))
     finite = jnp.all(jnp.isfinite(a) & jnp.isfinite(slope), axis=0)
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1

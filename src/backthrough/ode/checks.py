@@ -12,6 +12,7 @@ from backthrough.core import ArgumentError, PyTree, check_integer, check_positiv
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import BlackBox
 from backthrough.ode.flatten import check_state
+from backthrough.ode.rosenbrock import Rosenbrock
 from backthrough.ode.solvers import Adaptive, FixedStep
 
 
@@ -55,7 +56,7 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
         if jnp.ndim(value):
             raise ArgumentError(
                 f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
-                "use jax.vmap over the solver too"
+                "use odeint_batch, or jax.vmap over the solver too"
             )
         if isinstance(value, Tracer):
             continue
@@ -83,7 +84,8 @@ def check_solver(solver: Any) -> None:
         "solver",
         solver,
         (Adaptive, FixedStep, BlackBox),
-        "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Euler(n), Midpoint(n), Heun(n), RK4(n), blackbox(...)",
+        "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Rodas5P(), Euler(n), Midpoint(n), Heun(n), RK4(n), "
+        "blackbox(...)",
     )
 
 
@@ -96,6 +98,11 @@ def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
         raise ArgumentError(
             f"{name}() needs a solver that chooses its steps, Dopri5() for one, got {solver.tableau.name}; "
             "for steps of one size use adjoint=Discrete() or adjoint=Unrolled()"
+        )
+    if isinstance(adjoint, (Continuous, Interpolated, Backsolve)) and isinstance(solver.tableau, Rosenbrock):
+        raise ArgumentError(
+            f"{name}() needs an explicit solver, Dopri5() for one, got {solver.tableau.name}; for stiff "
+            "problems use adjoint=Discrete()"
         )
     if isinstance(adjoint, Continuous) and adjoint.checkpoints is not None:
         check_integer("checkpoints", adjoint.checkpoints, minimum=2)

@@ -2,12 +2,15 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.rungekutta import polynomials
+from backthrough.ode.onestep import polynomials
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.store import Rows
+
+AT_ONCE = 8  # rows; numbers of rows are multiples of it, or smaller powers of two
 
 
 class Curve(NamedTuple):
@@ -41,7 +44,17 @@ def curve_of(problem: Problem, setting: Setting, rows: Rows, count: Array) -> Cu
     there = (jnp.arange(rows.s.shape[0]) < count).reshape(-1, *(1,) * (rows.s.ndim - 1))
     s = jnp.where(there, rows.s, 0)  # the field is evaluated at a time that exists
     h = jnp.where(there, rows.h, 0)
-    coefficients = polynomials(field, problem.tableau, s, rows.y, h)
+    at_once = min(AT_ONCE, rows.s.shape[0])
+
+    def some(i: Array, coefficients: Array) -> Array:
+        first = i * at_once
+        part = (jax.lax.dynamic_slice_in_dim(x, first, at_once) for x in (s, rows.y, h))
+        new = polynomials(field, problem.tableau, *part)
+        return jax.lax.dynamic_update_slice_in_dim(coefficients, new, first, axis=1)
+
+    shape = jax.eval_shape(lambda: polynomials(field, problem.tableau, s, rows.y, h))
+    n = -(-count // at_once)  # a stretch is seldom full: only the rows that are there are worth evaluations
+    coefficients = jax.lax.fori_loop(0, n, some, jnp.zeros(shape.shape, shape.dtype))
     return Curve(jnp.where(there, rows.s, jnp.inf), h, rows.y, coefficients)
 
 

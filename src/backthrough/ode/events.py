@@ -19,8 +19,8 @@ from backthrough.ode.checks import check_problem
 from backthrough.ode.differentiate import Solve, leading_axes, unpack_all
 from backthrough.ode.flatten import Flat, flatten
 from backthrough.ode.methods import Adjoint, method_of
+from backthrough.ode.onestep import polynomials
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
-from backthrough.ode.rungekutta import polynomials
 from backthrough.ode.setting import Problem, Setting, forward_field, on_lanes
 from backthrough.ode.solution import Stats, Status, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from backthrough.ode.onestep import step
 from backthrough.ode.points import Points, fill_points, no_points, pad_points
-from backthrough.ode.rungekutta import step
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, State, start, try_step
 from backthrough.ode.store import (

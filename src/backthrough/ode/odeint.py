@@ -74,8 +74,8 @@ def odeint(
         return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
     adjoint = Discrete() if adjoint is None else adjoint
     y0, times, tolerances, max_steps = check_problem(y0, ts, solver, adjoint, max_steps)
-    solution = _solve(
-        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, _n_steps(solver), throw
+    solution = solve_compiled(
+        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, n_steps_of(solver), throw
     )
     if throw:
         ys = raise_unless_done(solution.ys, solution.status, solution.stats.t_reached)
@@ -83,7 +83,8 @@ def odeint(
     return solution
 
 
-def _n_steps(solver: Adaptive | FixedStep) -> int:
+def n_steps_of(solver: Adaptive | FixedStep) -> int:
+    """The steps between neighbouring times; 0 if the solver chooses."""
     return solver.n_steps if isinstance(solver, FixedStep) else 0
 
 
@@ -99,7 +100,7 @@ def _solve_blackbox(
 
 
 @eqx.filter_jit
-def _solve(
+def solve_compiled(
     field: Callable[..., PyTree],
     y0: PyTree,
     times: Array,
@@ -111,7 +112,10 @@ def _solve(
     n_steps: int,
     throw: bool,
 ) -> Solution:
-    """The solution; compiled once for a field and shapes when called outside `jit`."""
+    """The solution of a checked problem; compiled once for a field and shapes when called outside `jit`.
+
+    Whether the solve has failed is for the caller to see.
+    """
     flat = flatten(field, y0, args)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
     problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)

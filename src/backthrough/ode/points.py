@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.rungekutta import interpolate_many
+from backthrough.ode.onestep import interpolate_many
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.store import BLOCK_ENTRIES, Rows
 

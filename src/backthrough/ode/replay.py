@@ -8,7 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.forward import NARROW
-from backthrough.ode.rungekutta import pull_step, step, step_many
+from backthrough.ode.onestep import step, step_many
+from backthrough.ode.rosenbrock import Rosenbrock
+from backthrough.ode.rungekutta import pull_step
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.store import Rows, capacities
 from backthrough.ode.sums import NARROW_ROWS, Sums
@@ -149,12 +151,16 @@ def _rows(
         return adjoint, gradient, pointer
     problem, sums = work.problem, work.sums
     n_stages = problem.tableau.n_stages
-    chunk = sums.rows_at_once(adjoint)
+    chunk = 0 if isinstance(problem.tableau, Rosenbrock) else sums.rows_at_once(adjoint)
 
     def pull(row: Array, adjoint: Array, pointer: Array):
         s, h, y = (jax.lax.dynamic_index_in_dim(x, row, keepdims=False) for x in rows)
         linearise = sums.linearise_all if chunk == 0 else sums.linearise_state
-        adjoint, new, *stages = pull_step(linearise, problem.tableau, s, y, h, adjoint)
+        if isinstance(problem.tableau, Rosenbrock):
+            adjoint, *new = sums.pull_implicit(s, y, h, adjoint)
+            stages = []
+        else:
+            adjoint, new, *stages = pull_step(linearise, problem.tableau, s, y, h, adjoint)
         if work.pushes is not None:
             adjoint, pointer = _push(adjoint, pointer, s, h, work.pushes, work.begins)
         return adjoint, pointer, new, tuple(map(jnp.stack, stages))

@@ -94,18 +94,34 @@ def mean_square(x: Array) -> Array:
     return jnp.mean(jnp.square(x), axis=0)
 
 
+def attempt(
+    field: Field, tableau: Tableau, s: Array, y: Array, h: Array, slope: Array
+) -> tuple[Array, Array, list[Array]]:
+    """State and derivative a step further, and the estimates of the error."""
+    _, states, slopes = stages(field, tableau, s, y, h, slope, len(tableau.a) + 1)
+    return states[-1], slopes[-1], estimates(tableau, h, slopes)
+
+
+def estimates(tableau: Tableau, h: Array, slopes: Sequence[Array]) -> list[Array]:
+    """The estimates of the error, one or two."""
+    rows = [tableau.error, tableau.second_error] if tableau.second_error else [tableau.error]
+    return [h * combine(row, slopes) for row in rows]
+
+
 def tolerance(y0: Array, y1: Array, rtol: Array, atol: Array) -> Array:
     """The error allowed in each entry of a step from y0 to y1."""
     return atol + rtol * jnp.maximum(jnp.abs(y0), jnp.abs(y1))
 
 
-def squared_error(tableau: Tableau, h: Array, slopes: Sequence[Array], scale: Array) -> Array:
-    """The square of the error over the tolerance; a step is accepted up to 1 (Hairer et al. 1993, II.4)."""
-    error = mean_square(h * combine(tableau.error, slopes) / scale)
-    if not tableau.second_error:
+def squared_error(errors: Sequence[Array], scale: Array) -> Array:
+    """The square of the error over the tolerance; a step is accepted up to 1 (Hairer et al. 1993, II.4).
+
+    A second estimate is combined with the first as in DOP853.
+    """
+    error, *second = (mean_square(x / scale) for x in errors)
+    if not second:
         return error
-    second = mean_square(h * combine(tableau.second_error, slopes) / scale)
-    both = error + 0.01 * second
+    both = error + 0.01 * second[0]
     return jnp.where(both > 0, error * error / jnp.where(both > 0, both, 1.0), error)
 
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from backthrough.ode.onestep import AnyTableau
 from backthrough.ode.programs import Lanes
 from backthrough.ode.rungekutta import Field
-from backthrough.ode.tableaux import Tableau
 
 FlatField = Callable[[Array, Array, Sequence[Any]], Array]
 """(time, state (size,), leaves) -> derivative (size,), for one example."""
@@ -31,7 +31,7 @@ class Problem(NamedTuple):
     """
 
     field: FlatField
-    tableau: Tableau
+    tableau: AnyTableau
     max_steps: int
     n_steps: int = 0
     memory: float | None = None

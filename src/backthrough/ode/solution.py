@@ -30,10 +30,10 @@ class Status(enum.IntEnum):
 
 _MEANINGS = {
     Status.DONE: "reached the last time",
-    Status.MAX_STEPS: "max_steps were not enough: raise max_steps, loosen the tolerances, or use a stiff "
-    "solver through ode.blackbox",
+    Status.MAX_STEPS: "max_steps were not enough: raise max_steps, loosen the tolerances, or use "
+    "Rodas5P() if the problem is stiff",
     Status.STEP_UNDERFLOW: "the step size fell below what the time can resolve: the solution may blow up "
-    "there, the tolerances may be too tight for its precision, or the problem may be stiff",
+    "there, the tolerances may be too tight for its precision, or the problem may be stiff (see Rodas5P)",
     Status.NOT_FINITE: "the field returned values that are not finite, however small the step",
     Status.NO_EVENT: "the event has not happened by the last time: give a later one, or look at its sign and "
     "direction",

@@ -7,23 +7,26 @@ from jaxtyping import Array, Float
 
 from backthrough.core import check_integer
 from backthrough.ode import tableaux
+from backthrough.ode.onestep import AnyTableau
+from backthrough.ode.rosenbrock import RODAS5P
 from backthrough.ode.tableaux import Tableau
 
-Tolerance: TypeAlias = float | Float[Array, ""]
+Tolerance: TypeAlias = float | Float[Array, "*batch"]
 
 
 class Adaptive(eqx.Module):
-    """An explicit Runge-Kutta method that chooses its steps.
+    """A method that chooses its steps.
 
     A step is accepted when the root mean square of `error / (atol + rtol * |y|)` is at most one.
 
     Attributes:
         tableau: Its coefficients.
-        rtol: Relative tolerance; may be an array, so that `vmap` gives each example its own.
+        rtol: Relative tolerance; may be an array, so that `vmap` gives each example its own;
+            of shape (batch,) for `odeint_batch`.
         atol: Absolute tolerance, in the units of the state.
     """
 
-    tableau: Tableau = eqx.field(static=True)
+    tableau: AnyTableau = eqx.field(static=True)
     rtol: Tolerance
     atol: Tolerance
 
@@ -58,6 +61,14 @@ def Bosh3(rtol: Tolerance = 1e-3, atol: Tolerance = 1e-6) -> Adaptive:
 def Dopri8(rtol: Tolerance = 1e-6, atol: Tolerance = 1e-8) -> Adaptive:
     """Prince and Dormand's method of order 8 (DOP853), for tight tolerances in double precision."""
     return Adaptive(tableaux.DOPRI8, rtol, atol)
+
+
+def Rodas5P(rtol: Tolerance = 1e-6, atol: Tolerance = 1e-8) -> Adaptive:
+    """Steinebach's Rosenbrock method of order 5, for stiff problems; L-stable.
+
+    A step evaluates the Jacobian and factorises one matrix of the size of the state.
+    """
+    return Adaptive(RODAS5P, rtol, atol)
 
 
 def Euler(n_steps: int) -> FixedStep:

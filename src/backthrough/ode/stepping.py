@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.rungekutta import first_step, next_step, squared_error, stages, tolerance
+from backthrough.ode.onestep import attempt
+from backthrough.ode.rungekutta import first_step, next_step, squared_error, tolerance
 from backthrough.ode.setting import Problem, Setting, forward_field
-from backthrough.ode.tableaux import Tableau
 
 RUNNING, DONE, MAX_STEPS, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
 STRETCH = 1.0001  # a last step this much longer than planned saves a tiny one
@@ -58,15 +58,14 @@ def start(problem: Problem, setting: Setting, y0: Array) -> State:
 
 def try_step(problem: Problem, setting: Setting, state: State) -> tuple[State, Array, Array]:
     """One step, accepted or not; also its size (zero if not) and whether it was."""
-    tableau: Tableau = problem.tableau
+    tableau = problem.tableau
     field = forward_field(problem, setting)
     s, y, slope, h, last_error, status, accepted, rejected = state
     running = status == RUNNING
     last = h * STRETCH >= setting.span - s
     h = jnp.where(last, setting.span - s, h)
-    _, states, slopes = stages(field, tableau, s, y, h, slope, len(tableau.a) + 1)
-    y_new, slope_new = states[-1], slopes[-1]
-    error = squared_error(tableau, h, slopes, tolerance(y, y_new, setting.rtol, setting.atol))
+    y_new, slope_new, errors = attempt(field, tableau, s, y, h, slope)
+    error = squared_error(errors, tolerance(y, y_new, setting.rtol, setting.atol))
     finite = jnp.all(jnp.isfinite(y_new) & jnp.isfinite(slope_new), axis=0)
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from backthrough.ode.onestep import step
 from backthrough.ode.points import Points, evaluate
 from backthrough.ode.setting import Problem, Setting, forward_field
 
@@ -56,6 +57,14 @@ class Sums:
             return forward_field(self.problem, self.replaced(leaves))(s, y)
 
         return jax.vjp(at, y, *self.leaves())
+
+    def pull_implicit(self, s: Array, y: Array, h: Array, adjoint: Array) -> Sequence[Array]:
+        """The cotangents of state and wanted leaves before a step of a Rosenbrock method."""
+
+        def after(y: Array, *leaves: Array) -> Array:
+            return step(forward_field(self.problem, self.replaced(leaves)), self.problem.tableau, s, y, h)
+
+        return jax.vjp(after, y, *self.leaves())[1](adjoint)
 
     def add(self, gradient: list[Array], times: Array, states: Array, slopes: Array) -> list[Array]:
         """`gradient` plus that of a chunk of stages with the cotangents `slopes`."""

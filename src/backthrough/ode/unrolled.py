@@ -9,9 +9,9 @@ from jaxtyping import Array
 
 from backthrough.ode.differentiate import leading_axes, solution, unpack_all
 from backthrough.ode.forward import integrate, integrate_fixed
+from backthrough.ode.onestep import step
 from backthrough.ode.points import Points, evaluate
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
-from backthrough.ode.rungekutta import step
 from backthrough.ode.setting import Problem, Setting, forward_field, unpack
 from backthrough.ode.stepping import State
 

@@ -1,0 +1,102 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from backthrough import ode
+from backthrough.core import ArgumentError
+from ode.problems import double, relative, van_der_pol
+
+N = 3
+TS = jnp.array([[0.0, 1.0, 2.0], [0.5, 1.5, 0.0], [3.0, 2.0, 1.0]])
+MASK = jnp.array([[True, True, True], [True, True, False], [True, True, True]])
+Y0, MU = jnp.array([[2.0, 0.0], [1.0, 0.5], [0.3, -0.2]]), jnp.array([0.5, 1.0, 2.0])
+RTOL = jnp.array([1e-6, 1e-4, 1e-8])
+
+
+@pytest.fixture(autouse=True)
+def in_double():
+    with double():
+        yield
+
+
+def alone(i, y, mu, w):
+    """One example, with its own times and tolerance."""
+    ts = np.asarray(TS[i])[np.asarray(MASK[i])].astype(float)
+    return ode.odeint(van_der_pol, y, ts, (mu, w), solver=ode.Dopri5(float(RTOL[i]), 1e-7))
+
+
+def solve(y0, mu, w):
+    solver = ode.Dopri5(RTOL, 1e-7)
+    return ode.odeint_batch(van_der_pol, y0, TS.astype(float), (mu, w), args_axes=(0, None),
+                            mask=MASK, solver=solver)  # fmt: skip
+
+
+def test_every_example_is_solved_as_if_alone():
+    y0, mu, w = Y0.astype(float), MU.astype(float), jnp.array(1.0)
+    found = solve(y0, mu, w)
+    gradient = jax.jit(jax.grad(lambda *a: jnp.sum(jnp.sin(solve(*a).ys)), argnums=(0, 1, 2)))(y0, mu, w)
+    shared = 0.0
+    for i in range(N):
+        one = alone(i, y0[i], mu[i], w)
+        n = one.ys.shape[0]
+        assert relative(found.ys[i, :n], one.ys) < 1e-12
+        assert (found.ys[i, n:] == 0).all()
+        assert found.stats.accepted[i] == one.stats.accepted
+        to_y, to_mu, to_w = jax.grad(lambda *a, i=i: jnp.sum(jnp.sin(alone(i, *a).ys)), argnums=(0, 1, 2))(
+            y0[i], mu[i], w
+        )
+        assert relative(gradient[0][i], to_y) < 1e-9
+        assert relative(gradient[1][i], to_mu) < 1e-9
+        shared += to_w
+    assert relative(gradient[2], shared) < 1e-9
+
+
+def test_times_for_all_and_fixed_steps():
+    found = ode.odeint_batch(lambda t, y, args: {"x": -y["x"]}, {"x": jnp.ones((4, 2))},
+                             jnp.array([0.0, 1.0]), solver=ode.RK4(20))  # fmt: skip
+    assert relative(found.ys["x"][:, -1], jnp.full((4, 2), jnp.exp(-1.0))) < 1e-6
+
+
+def test_failures_are_named():
+    def blow_up(t, y, rate):
+        return rate * y**2
+
+    ts, rates = jnp.array([0.0, 0.9]), jnp.array([0.5, 2.0, 1.0, 3.0])
+    options = {"args_axes": 0, "max_steps": 300}
+    with pytest.raises(
+        ode.SolveError, match=r"2 of 4 solves failed \(examples 1, 3\); example 1 stopped at t"
+    ):
+        ode.odeint_batch(blow_up, jnp.ones(4), ts, rates, **options)
+    found = ode.odeint_batch(blow_up, jnp.ones(4), ts, rates, **options, throw=False)
+    assert jnp.isnan(found.ys[:, -1]).tolist() == [False, True, False, True]
+    with pytest.raises(Exception, match="the solve stopped early"):
+        jax.jit(lambda y: ode.odeint_batch(blow_up, y, ts, rates, **options).ys)(
+            jnp.ones(4)
+        ).block_until_ready()
+
+
+def test_what_it_refuses():
+    def wrongly(message, y0=None, ts=((0.0, 1.0),) * 3, **options):
+        with pytest.raises(ArgumentError, match=message):
+            ode.odeint_batch(lambda t, y, args: y, jnp.ones(3) if y0 is None else y0, ts, **options)
+
+    wrongly(
+        r"ts has rows of \[2, 3\] times: fill them up.*mask", ts=[[0.0, 1.0], [0.0, 1.0, 2.0], [0.0, 1.0]]
+    )
+    wrongly(r"ts must have shape \(times,\) or \(3, times\), got \(2, 2\)", ts=jnp.ones((2, 2)))
+    wrongly(r"example 1: ts must run strictly", ts=[[0.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
+    wrongly("mask needs times for each example", ts=jnp.array([0.0, 1.0]), mask=jnp.ones((3, 2), bool))
+    wrongly(r"mask must be true or false.*shape \(3, 2\), got", mask=jnp.ones((3, 2)))
+    wrongly(
+        r"mask\[1\] must be true for the first times, at least two",
+        mask=jnp.ones((3, 2), bool).at[1, 0].set(False),
+    )
+    wrongly(r"y0 must have a leading axis of examples, got shape \(\)", y0=1.0)
+    wrongly("leaves of y0 must have the same number of examples", y0={"a": jnp.ones(3), "b": jnp.ones(2)})
+    wrongly(r"rtol must be one number or have shape \(3,\), got \(2,\)", solver=ode.Dopri5(jnp.ones(2)))
+    wrongly(
+        "atol must be finite and greater than zero, got -1",
+        solver=ode.Dopri5(1e-3, jnp.array([1e-3, -1.0, 1e-3])),
+    )
+    wrongly("solver must not be a black box", solver=ode.blackbox("LSODA"))

@@ -117,7 +117,7 @@ def main() -> None:
             "ours": same[least],
             "peer": {"name": f"storchastic, {least}, ms", "value": milliseconds[least][0]},
             "note": f"{every}. In a batch of {BATCH:,} ours take {together} microseconds each. Alone, "
-            "RELAX is bound by the launches of some forty small kernels. Storchastic's REBAR does not count: "
+            "RELAX is bound by the launches of thirty small kernels. Storchastic's REBAR does not count: "
             f"its mean is off by |z| = {z:.1f}.",
         },
         "estimators.7": {

@@ -24,7 +24,18 @@ import numpy as np
 from jax.experimental.ode import odeint as experimental
 
 from backthrough import ode
-from ode_vs_peers import MANY, apply, lotka_volterra, network, ours, theirs, van_der_pol, van_der_pols
+from ode_vs_peers import (
+    MANY,
+    apply,
+    bare,
+    evaluations,
+    lotka_volterra,
+    network,
+    ours,
+    theirs,
+    van_der_pol,
+    van_der_pols,
+)
 
 ROUNDS = 5
 PROBLEMS: dict = {}
@@ -44,30 +55,6 @@ def jaxs(field, y0, end, args, tolerance, ts=None):
     """jax.experimental.ode."""
     times = jnp.array([0.0, end]) if ts is None else ts
     return experimental(lambda y, t, args: field(t, y, args), y0, times, args, rtol=tolerance, atol=tolerance)
-
-
-def bare(field, n_evaluations, pull_back=False):
-    """As many evaluations, each of them needing the one before."""
-
-    def run(y0, args):
-        def evaluate(i, y):
-            if not pull_back:
-                return y + 1e-6 * field(0.0, y, args)
-            slope, pull = jax.vjp(lambda y, args: field(0.0, y, args), y, args)
-            to_y, to_args = pull(slope)
-            return (
-                y + 1e-6 * (slope + to_y) + 1e-9 * sum(jnp.sum(x) for x in jax.tree_util.tree_leaves(to_args))
-            )
-
-        return jax.lax.fori_loop(0, n_evaluations, evaluate, y0)
-
-    return run
-
-
-def evaluations(field, y0, end, args, tolerance):
-    """Of our solve; for a batch the mean over examples."""
-    times, solver = jnp.array([0.0, end]), ode.Dopri5(tolerance, tolerance)
-    return int(np.mean(ode.odeint(field, y0, times, args, solver=solver).stats.evaluations))
 
 
 def lotka(ts, gradient):

@@ -144,7 +144,7 @@ def test_wide_stiff_states():
 
     def loss(y0, matrix, adjoint):
         found = ode.odeint(
-            linear, y0, jnp.array([0.0, 1.0]), matrix, solver=ode.Rodas5P(1e-7, 1e-9), max_steps=64,
+            linear, y0, jnp.array([0.0, 1.0]), matrix, solver=ode.Rodas5P(1e-7, 1e-9), max_steps=256,
             adjoint=adjoint,
         )  # fmt: skip
         return jnp.sum(found.ys**2)

@@ -90,7 +90,7 @@ class Solved(NamedTuple):
     """
 
     logits: Float[np.ndarray, "image class"]
-    evaluations: Int[np.ndarray, "image"]
+    evaluations: Float[np.ndarray, "image"]
     seconds: float
 
     def losses(self, labels: Int[np.ndarray, "image"]) -> Float[np.ndarray, "image"]:
@@ -200,7 +200,7 @@ def solve(model: Classifier, images: np.ndarray, solver: Adaptive | None = None)
         parts.append(jax.block_until_ready(logits_and_costs(model, chunk)))
         seconds = min(seconds, time.perf_counter() - started)
     logits, costs = (np.concatenate([np.asarray(part) for part in own]) for own in zip(*parts, strict=True))
-    return Solved(logits[: len(images)], costs[: len(images), 0], float(seconds) / CHUNK)
+    return Solved(logits[: len(images)], costs[: len(images), 0].astype(float), float(seconds) / CHUNK)
 
 
 def measure(sweep: dict[float, Solved], fine: Solved, labels: Int[np.ndarray, "image"]) -> list[Number]:

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import spearmanr
 
 from backthrough.core import ArgumentError
 from backthrough.recipes import latent_ode_spirals, ode_mnist
@@ -17,10 +16,9 @@ def numbers(run):
     return {number["name"]: number["value"] for number in result["numbers"]}
 
 
-def test_the_rank_correlation_is_scipys():
-    a, b = np.random.default_rng(0).integers(0, 5, (2, 60))
-    assert ode_mnist.rank_correlation(a, b + a) == pytest.approx(spearmanr(a, b + a).statistic)
+def test_what_does_not_vary_has_no_rank_correlation():
     assert ode_mnist.rank_correlation(np.ones(4), np.arange(4)) == 0
+    assert ode_mnist.rank_correlation(np.array([1, 5, 9]), np.array([2, 3, 8])) == pytest.approx(1)
 
 
 @pytest.mark.slow

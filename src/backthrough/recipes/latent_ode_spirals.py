@@ -147,27 +147,24 @@ def run(config: Config, run: Run) -> None:
     networks = train(config, run, draw_spirals(config.n_train, config.n_points, seed=config.seed))
     test = draw_spirals(config.n_test, config.n_points, seed=[TEST_SEED, config.seed])
     latent, rnn, rate_rnn = predict(networks, test)
-    numbers = []
-    parts = (
-        ("interpolation", slice(0, LENGTH), (("latent ODE", latent),)),
-        (
-            "extrapolation",
-            slice(LENGTH, None),
-            (("RNN of rates", rate_rnn), ("latent ODE", latent), ("RNN", rnn)),
-        ),
-    )
+    within, beyond = slice(0, LENGTH), slice(LENGTH, None)
     what = f"of the true curve at 100 times, over {config.n_test:,} fresh spirals; {config.n_points} points"
-    for name, part, pairs in parts:
-        for who, found in pairs:
-            squares = np.square(found - test.truth)[:, part].mean(axis=(1, 2))
-            error = float(squares.std(ddof=1) / len(squares) ** 0.5 / 2 / squares.mean() ** 0.5)
-            value = float(squares.mean() ** 0.5)
-            numbers.append(Number(f"{name} RMSE ({who})", value, "", what, error, len(squares)))
-    numbers.append(
-        Number(
-            "RNN over latent ODE", numbers[-1].value / numbers[-2].value, "", "ratio of extrapolation RMSE"
-        )
-    )
+
+    def error(name: str, found: np.ndarray, part: slice) -> Number:
+        squares = np.square(found - test.truth)[:, part].mean(axis=(1, 2))
+        value = float(squares.mean() ** 0.5)
+        standard_error = float(squares.std(ddof=1) / len(squares) ** 0.5 / 2 / value)
+        return Number(name, value, "", what, standard_error, len(squares))
+
+    ours = error("extrapolation RMSE (latent ODE)", latent, beyond)
+    other = error("extrapolation RMSE (RNN)", rnn, beyond)
+    numbers = [
+        error("interpolation RMSE (latent ODE)", latent, within),
+        ours,
+        other,
+        error("extrapolation RMSE (RNN of rates)", rate_rnn, beyond),
+        Number("RNN over latent ODE", other.value / ours.value, "", "ratio of extrapolation RMSE"),
+    ]
     run.save_result(numbers)
     show(run, test, latent, rnn)
 

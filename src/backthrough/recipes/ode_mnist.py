@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 from matplotlib.figure import Figure
+from scipy.stats import spearmanr
 
 from backthrough.core import (
     ArgumentError,
@@ -90,7 +91,7 @@ class Solved(NamedTuple):
     """
 
     logits: Float[np.ndarray, "image class"]
-    evaluations: Float[np.ndarray, "image"]
+    evaluations: Int[np.ndarray, "image"]
     seconds: float
 
     def losses(self, labels: Int[np.ndarray, "image"]) -> Float[np.ndarray, "image"]:
@@ -200,22 +201,22 @@ def solve(model: Classifier, images: np.ndarray, solver: Adaptive | None = None)
         parts.append(jax.block_until_ready(logits_and_costs(model, chunk)))
         seconds = min(seconds, time.perf_counter() - started)
     logits, costs = (np.concatenate([np.asarray(part) for part in own]) for own in zip(*parts, strict=True))
-    return Solved(logits[: len(images)], costs[: len(images), 0].astype(float), float(seconds) / CHUNK)
+    return Solved(logits[: len(images)], costs[: len(images), 0], float(seconds) / CHUNK)
 
 
 def measure(sweep: dict[float, Solved], fine: Solved, labels: Int[np.ndarray, "image"]) -> list[Number]:
     """How evaluations follow the tolerance, and the difficulty of the image."""
-    loosest, tightest = sweep[TOLERANCES[0]], sweep[TOLERANCES[-1]]
-    counts, losses = fine.evaluations, fine.losses(labels)
+    spent = {tolerance: found.evaluations.astype(float) for tolerance, found in sweep.items()}
+    counts, losses = fine.evaluations.astype(float), fine.losses(labels)
     what = f"over {len(labels):,} test images, Bosh3 at tolerance {FINE:g}"
     numbers = [
-        mean_number(f"evaluations an image at {tolerance:g}", found.evaluations, "", "mean over test images")
-        for tolerance, found in sweep.items()
+        mean_number(f"evaluations an image at {tolerance:g}", own, "", "mean over test images")
+        for tolerance, own in spent.items()
     ]
     numbers += [
         Number(
             "evaluations, tightest over loosest",
-            float(tightest.evaluations.mean() / loosest.evaluations.mean()),
+            float(spent[TOLERANCES[-1]].mean() / spent[TOLERANCES[0]].mean()),
             "",
             f"mean at tolerance {TOLERANCES[-1]:g} over that at {TOLERANCES[0]:g}",
         ),
@@ -235,15 +236,10 @@ def measure(sweep: dict[float, Solved], fine: Solved, labels: Int[np.ndarray, "i
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's, ties sharing their mean rank; 0 where one of the two does not vary."""
-
-    def ranks(values: np.ndarray) -> np.ndarray:
-        _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-        return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
+    """Spearman's; 0 where one of the two does not vary."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+    return float(spearmanr(a, b).statistic)
 
 
 def tenth(losses: Float[np.ndarray, "image"], *, hardest: bool) -> Int[np.ndarray, "part"]:

@@ -38,10 +38,15 @@ def test_the_straight_line_is_what_a_line_forecasts():
     own = table(30)
     context, horizon = windows.sizes(own, 5, 4)
     held, _ = windows.forecast_windows(own, context, horizon)
-    guesses = forecast.naive(held, context)
+    scale = windows.measure_scale(windows.cut(own, context, 4), context)
+    guesses = forecast.naive(held, scale, context)
     np.testing.assert_allclose(guesses["line"][0], held[0].values[context:], atol=1e-9)
     np.testing.assert_allclose(guesses["last value"][0, :, 0], held[0].values[context - 1, 0])
     np.testing.assert_allclose(guesses["mean"][0, :, 0], held[0].values[:context, 0].mean())
+    gap = windows.Window(held[0].times, held[0].values.copy())
+    gap.values[:context, 0] = np.nan  # nothing to go by: the level of the series
+    for guess in forecast.naive([gap], scale, context).values():
+        np.testing.assert_allclose(guess[0, :, 0], scale.level[0])
 
 
 def test_scaled_windows_are_centred_and_of_spread_one():

@@ -141,8 +141,18 @@ class State(NamedTuple):
 
 
 class Forecast(NamedTuple):
-    """Of every window, after its context, in the units of the table: mean and band."""
+    """What comes after the context of a window of each series, in the units of the table.
 
+    Attributes:
+        kind: "held out" or "ahead".
+        windows: One for each series.
+        mean: Of the draws.
+        low: Lower end of the band.
+        high: Upper end.
+    """
+
+    kind: str
+    windows: list[Window]
     mean: Float[np.ndarray, "window time column"]
     low: Float[np.ndarray, "window time column"]
     high: Float[np.ndarray, "window time column"]
@@ -163,11 +173,13 @@ def run(config: Config, run: Run) -> None:
     scale = measure_scale(windows, context)
     networks = train(config, run, stack(windows, scale, context), context)
     held, ahead = forecast_windows(table, context, horizon)
-    found = draw(config, networks, scale, held, context)
-    beyond = draw(config, networks, scale, ahead, context)
-    run.save_result(measure(table, windows, held, found, context))
-    write(run, table, held, found, ahead, beyond, context)
-    show(run, table, held, found, ahead, beyond, context)
+    forecasts = [
+        draw(config, networks, scale, kind, own, context)
+        for kind, own in (("held out", held), ("ahead", ahead))
+    ]
+    run.save_result(measure(table, len(windows), scale, forecasts[0], context))
+    write(run, table, forecasts, context)
+    show(run, table, forecasts, context)
 
 
 def train(config: Config, run: Run, windows: Observations, n_context: int) -> Networks:
@@ -211,7 +223,9 @@ def train(config: Config, run: Run, windows: Observations, n_context: int) -> Ne
     return fitted.state.networks
 
 
-def draw(config: Config, networks: Networks, scale: Scale, windows: list[Window], n_context: int) -> Forecast:
+def draw(
+    config: Config, networks: Networks, scale: Scale, kind: str, windows: list[Window], n_context: int
+) -> Forecast:
     """Means and bands of what comes after the context."""
 
     @eqx.filter_jit
@@ -237,19 +251,24 @@ def draw(config: Config, networks: Networks, scale: Scale, windows: list[Window]
         centre = scale.centre(window, n_context)
         rows = [means.mean(0), *np.quantile(noisy, BAND, axis=0)]
         parts.append([centre + scale.spread * part for part in rows])
-    return Forecast(*(np.stack(own) for own in zip(*parts, strict=True)))
+    return Forecast(kind, windows, *(np.stack(own) for own in zip(*parts, strict=True)))
 
 
-def naive(windows: list[Window], n_context: int) -> dict[str, Float[np.ndarray, "window time column"]]:
-    """What needs no model: the last value, the mean, and the straight line of each context."""
+def naive(
+    windows: list[Window], scale: Scale, n_context: int
+) -> dict[str, Float[np.ndarray, "window time column"]]:
+    """What needs no model: the last value, the mean, and the straight line of each context.
+
+    For a column that is missing in a context it is the mean of the training windows.
+    """
     out: dict[str, list] = {"last value": [], "mean": [], "line": []}
     for window in windows:
         times, values = window.times[:n_context], window.values[:n_context]
         after = window.times[n_context:]
         last, mean, line = [], [], []
-        for column in values.T:
+        for column, level in zip(values.T, scale.level, strict=True):
             seen = np.isfinite(column)
-            own, at = (column[seen], times[seen]) if seen.any() else (np.zeros(1), times[:1])
+            own, at = (column[seen], times[seen]) if seen.any() else (np.full(1, level), times[:1])
             last.append(np.full(len(after), own[-1]))
             mean.append(np.full(len(after), own.mean()))
             slope = np.polyfit(at - at[-1], own, 1) if len(own) > 1 else np.array([0.0, own[0]])
@@ -260,18 +279,21 @@ def naive(windows: list[Window], n_context: int) -> dict[str, Float[np.ndarray, 
 
 
 def measure(
-    table: SeriesTable, windows: list[Window], held: list[Window], found: Forecast, n_context: int
+    table: SeriesTable, n_windows: int, scale: Scale, found: Forecast, n_context: int
 ) -> list[Number]:
     """The held-out error of the forecast and of the naive ones, and what its band covers."""
-    truth = np.stack([window.values[n_context:] for window in held])
-    what = f"root mean square over the last {truth.shape[1]} rows of {len(held)} series, in the table's units"
+    truth = np.stack([window.values[n_context:] for window in found.windows])
+    what = (
+        f"root mean square over the last {truth.shape[1]} rows of {len(truth)} series, in the table's units"
+    )
+    guesses = {"latent ODE": found.mean, **naive(found.windows, scale, n_context)}
     numbers = []
     for index, column in enumerate(table.names):
         label = f", {column}" if len(table.names) > 1 else ""
         seen = np.isfinite(truth[..., index])
         if not seen.any():
             raise DataError(f"{table.source}: column {column!r} has no value among the held-out rows")
-        for name, guess in (("latent ODE", found.mean), *naive(held, n_context).items()):
+        for name, guess in guesses.items():
             error = (guess[..., index] - truth[..., index])[seen]
             numbers.append(
                 Number(f"held-out error ({name}{label})", float(np.sqrt(np.mean(error**2))), "", what)
@@ -282,7 +304,7 @@ def measure(
                 f"inside the band{label}", inside[seen].astype(float), "", "held-out rows; 0.8 is due"
             )
         )
-    numbers.append(Number("windows", float(len(windows)), "", f"trained on; {n_context} rows of context"))
+    numbers.append(Number("windows", float(n_windows), "", f"trained on; {n_context} rows of context"))
     return numbers
 
 
@@ -291,25 +313,17 @@ def shown_time(table: SeriesTable, times: Float[np.ndarray, "time"]) -> Any:
     return pd.to_datetime(times, unit="D").round("s") if table.dated else times
 
 
-def write(
-    run: Run,
-    table: SeriesTable,
-    held: list[Window],
-    found: Forecast,
-    ahead: list[Window],
-    beyond: Forecast,
-    n_context: int,
-) -> None:
+def write(run: Run, table: SeriesTable, forecasts: list[Forecast], n_context: int) -> None:
     """`forecast.csv`: a line for each series, time and column."""
     parts = []
-    for kind, windows, forecast in (("held out", held, found), ("ahead", ahead, beyond)):
-        for index, (name, window) in enumerate(zip(table.ids, windows, strict=True)):
+    for forecast in forecasts:
+        for index, (name, window) in enumerate(zip(table.ids, forecast.windows, strict=True)):
             for channel, column in enumerate(table.names):
                 part = {
                     "series": name,
                     "time": shown_time(table, window.times[n_context:]),
                     "column": column,
-                    "kind": kind,
+                    "kind": forecast.kind,
                     "observed": window.values[n_context:, channel],
                     "forecast": forecast.mean[index, :, channel],
                     "low": forecast.low[index, :, channel],
@@ -319,31 +333,20 @@ def write(
     pd.concat(parts).to_csv(run.path / "forecast.csv", index=False)
 
 
-def show(
-    run: Run,
-    table: SeriesTable,
-    held: list[Window],
-    found: Forecast,
-    ahead: list[Window],
-    beyond: Forecast,
-    n_context: int,
-) -> None:
+def show(run: Run, table: SeriesTable, forecasts: list[Forecast], n_context: int) -> None:
     """Draws the ends of the first series and columns with both forecasts."""
     panels = [(s, c) for s in range(len(table.ids)) for c in range(len(table.names))][:SHOWN]
     figure = Figure(figsize=(8.5, 1 + 2.2 * len(panels)), layout="constrained")
     all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     for axes, (index, channel) in zip(all_axes, panels, strict=True):
-        recent = slice(-3 * (n_context + len(held[0].times)) // 2, None)
+        recent = slice(-3 * (n_context + len(forecasts[0].windows[0].times)) // 2, None)
         times, values = table.times[index][recent], table.values[index][recent, channel]
         axes.plot(shown_time(table, times), values, ".", color="0.35", markersize=4, label="observed")
-        for label, colour, windows, forecast in (
-            ("forecast of held-out rows", "C0", held, found),
-            ("forecast ahead", "C1", ahead, beyond),
-        ):
-            at = shown_time(table, windows[index].times[n_context:])
+        for forecast, colour in zip(forecasts, ("C0", "C1"), strict=True):
+            at = shown_time(table, forecast.windows[index].times[n_context:])
             low, high = forecast.low[index, :, channel], forecast.high[index, :, channel]
             axes.fill_between(at, low, high, color=colour, alpha=0.25, linewidth=0)
-            axes.plot(at, forecast.mean[index, :, channel], color=colour, label=label)
+            axes.plot(at, forecast.mean[index, :, channel], color=colour, label=f"forecast, {forecast.kind}")
         axes.set_ylabel(table.names[channel])
         if len(table.ids) > 1:
             axes.set_title(table.ids[index], fontsize="medium")

@@ -239,7 +239,7 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's; 0 where one of the two does not vary."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    return float(spearmanr(a, b).statistic)
+    return float(np.asarray(spearmanr(a, b))[0])
 
 
 def tenth(losses: Float[np.ndarray, "image"], *, hardest: bool) -> Int[np.ndarray, "part"]:

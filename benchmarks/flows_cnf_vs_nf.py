@@ -28,8 +28,12 @@ DATA, SIZES, BATCH, STEPS, RATES, N_TEST = "circles", (2, 8, 32), 256, 1500, (3e
 
 
 def continuous(field: PlanarField, *, measuring: bool) -> Flow:
-    """The flow of a field; solved in five steps in training, to 1e-5 when it is measured."""
-    solve: dict[str, Any] = {"solver": Dopri5()} if measuring else {"solver": RK4(5), "adjoint": Unrolled()}
+    """The flow of a field; solved in 20 steps in training, to 1e-5 when it is measured.
+
+    With five steps the flow learns to use the errors of the solver: for eight units the training loss was
+    .7 nats below the exact one.
+    """
+    solve: dict[str, Any] = {"solver": Dopri5()} if measuring else {"solver": RK4(20), "adjoint": Unrolled()}
     return Flow(StandardNormal(2), ContinuousFlow(field, **solve))
 
 

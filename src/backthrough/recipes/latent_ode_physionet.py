@@ -162,7 +162,9 @@ def examine(config: Config, run: Run, stays: Stays) -> None:
     }
     if config.task == "mortality":
         run.save_result(rank_numbers(config, results))
-        draw_roc(run, {name: [(o.test.died, o.found) for o in own] for name, own in results.items()})
+        draw_roc(
+            run, {name: [(np.asarray(o.test.died), o.found) for o in own] for name, own in results.items()}
+        )
     else:
         run.save_result(error_numbers(config, results))
     latent = [own[0] for own in results.values() if isinstance(own[0].model, Reconstructor)]
@@ -175,7 +177,7 @@ def cases(config: Config, stays: Stays) -> Case:
     """What is seen and what is to be found of each stay, as the task has it."""
     series = stays.series
     if config.task == "extrapolation":
-        late = series.times > 0.5
+        late = np.asarray(series.times) > 0.5
         return Case(hide(series, late), hide(series, ~late), stays.died)
     if config.seen < 1:
         hidden = np.random.default_rng([config.seed, HIDING]).random(series.times.shape) >= config.seen
@@ -235,7 +237,7 @@ def fit_fold(config: Config, run: Run, data: Case, name: str, k: int, fold: Fold
         if not classify:
             return {"squared error/valid": pooled_error(found, valid)}
         loss = float(cross_entropy(jnp.asarray(found), valid.died).mean())
-        return {"cross-entropy/valid": loss, "AUC/valid": roc_auc(valid.died, found)}
+        return {"cross-entropy/valid": loss, "AUC/valid": roc_auc(np.asarray(valid.died), found)}
 
     metric = "cross-entropy/valid" if classify else "squared error/valid"
     own_run = Run(
@@ -297,7 +299,9 @@ def rank_numbers(config: Config, results: dict[str, list[Outcome]]) -> list[Numb
     n_stays = sum(len(own.test.died) for own in next(iter(results.values())))
     what = f"{config.n_folds_run} of {config.folds} stratified folds held out in turn, {n_stays:,} stays"
     numbers = [
-        mean_number(f"AUC ({name})", np.array([roc_auc(o.test.died, o.found) for o in own]), "", what)
+        mean_number(
+            f"AUC ({name})", np.array([roc_auc(np.asarray(o.test.died), o.found) for o in own]), "", what
+        )
         for name, own in results.items()
     ]
     with_ode = [number for number in numbers if "gru" not in number.name]

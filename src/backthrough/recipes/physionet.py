@@ -118,8 +118,7 @@ def _pad(
     )
     for target, rows in zip(out, (times, values, mask), strict=True):
         target[owner, place] = rows
-    np.maximum.accumulate(out.times, axis=1, out=out.times)
-    return out
+    return out._replace(times=np.maximum.accumulate(out.times, axis=1))
 
 
 def measure_range(series: Observations) -> Scale:
@@ -144,7 +143,7 @@ def _measure(series: Observations, low: float, high: float, *, middle: float) ->
     return Scale(shift, np.where(top > bottom, top - bottom, 1.0))
 
 
-def take(series: Observations, rows: Int[np.ndarray, "row"] | slice) -> Observations:
+def take(series: Observations, rows: Int[np.ndarray, "row"]) -> Observations:
     """Some of the stays."""
     return Observations(*(part[rows] for part in series))
 

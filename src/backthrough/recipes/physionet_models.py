@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float
 
@@ -18,7 +19,7 @@ class Case(NamedTuple):
 
     seen: Observations
     target: Observations
-    died: Bool[Array, "*batch"]
+    died: Bool[Array | np.ndarray, "*batch"]
 
 
 class Field(eqx.Module):
@@ -114,7 +115,9 @@ class RecurrentDecoder(eqx.Module):
         each = jax.scipy.stats.norm.logpdf(values, means, jnp.exp(self.log_scale))
         return jnp.sum(jnp.where(mask, each, 0.0))
 
-    def means(self, z: Float[Array, "latent"], times: Float[Array, "time"]) -> Float[Array, "time channel"]:
+    def means(
+        self, z: Float[Array, "latent"], times: Float[Array | np.ndarray, "time"]
+    ) -> Float[Array, "time channel"]:
         """The mean of every channel at increasing times from 0 on."""
         times = jnp.asarray(times)
 
@@ -127,7 +130,9 @@ class RecurrentDecoder(eqx.Module):
         return jax.vmap(self.decoder)(states)
 
 
-def cross_entropy(logit: Scalar, label: Any) -> Scalar:
+def cross_entropy(
+    logit: Float[Array, "*stay"], label: Bool[Array | np.ndarray, "*stay"]
+) -> Float[Array, "*stay"]:
     """Minus the log-probability of a label whose log-odds are `logit`."""
     return optax.losses.sigmoid_binary_cross_entropy(logit, jnp.asarray(label, logit.dtype))
 

@@ -18,6 +18,7 @@ from backthrough.recipes.cross_validation import roc_auc, roc_curve, stratified_
 from backthrough.recipes.physionet import (
     Stays,
     bin_stays,
+    deviation,
     load_stays,
     measure_range,
     measure_spread,
@@ -132,8 +133,11 @@ def test_scales_are_those_of_the_stays_that_are_given():
     assert seen.max() == pytest.approx(1, abs=1e-6)
     assert scale.apply(series).values.max() > 100  # not cut off unless asked
     assert abs(scale.apply(series, limit=2.0).values).max() == 2
+    column = inside.values[..., 1][inside.mask[..., 1]]
+    assert deviation(inside, least=0.01)[1] == pytest.approx(column.std(), rel=1e-5)
     nothing = series._replace(mask=np.zeros_like(series.mask))
     np.testing.assert_array_equal(measure_spread(nothing).width, 1)
+    np.testing.assert_array_equal(deviation(nothing, least=0.01), 0.01)
 
 
 @pytest.mark.parametrize("name", ["gru", "rnn-vae"])  # with ODEs: tests/latent
@@ -147,7 +151,7 @@ def test_padding_changes_nothing(name):
         np.append(short.values, np.full((3, 4), np.nan, np.float32), axis=0),
         np.append(short.mask, np.zeros((3, 4), bool), axis=0),
     )
-    model = build(name, Sizes(4, 3, 5, 6, Euler(1), 100.0), classify=True, key=jax.random.key(0))
+    model = build(name, Sizes(4, 3, 5, 6, np.ones(4), Euler(1), 100.0), classify=True, key=jax.random.key(0))
 
     @eqx.filter_jit
     def loss(own):

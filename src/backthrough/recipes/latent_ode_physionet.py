@@ -17,6 +17,7 @@ from backthrough.recipes.physionet import (
     HOURS,
     Scale,
     Stays,
+    deviation,
     hide,
     load_stays,
     measure_range,
@@ -33,6 +34,7 @@ SOLVERS = {"euler": Euler, "midpoint": Midpoint, "rk4": RK4}
 VALIDATION_PARTS = 8  # one in so many training stays decides when to stop, and is not trained on
 MEASURES = {"range": measure_range, "spread": measure_spread}
 INPUT_LIMIT = 5.0  # of what an encoder sees; beyond it are typing errors
+LEAST_DEVIATION = 0.01  # of scaled values, where the likelihood starts
 EVALUATIONS = 20
 CLIP = 10.0
 AT_ONCE = 256  # stays, when they are only looked at
@@ -214,6 +216,7 @@ def fit_fold(config: Config, run: Run, data: Case, name: str, k: int, fold: Fold
         config.latent_size,
         config.hidden_size,
         config.width,
+        deviation(train.target, least=LEAST_DEVIATION),
         SOLVERS[config.solver](config.solver_steps),
         config.label_weight,
     )

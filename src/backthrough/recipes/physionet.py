@@ -134,6 +134,14 @@ def measure_spread(series: Observations) -> Scale:
     return _measure(series, 0.1, 0.9, middle=0.5)
 
 
+def deviation(series: Observations, *, least: float) -> Float[np.ndarray, "channel"]:
+    """Standard deviation of each channel; `least` for one that hardly varies or was never seen."""
+    count = np.maximum(series.mask.sum((0, 1)), 1)
+    mean = np.where(series.mask, series.values, 0.0).sum((0, 1), dtype=np.float64) / count
+    squares = np.where(series.mask, np.square(series.values - mean), 0.0).sum((0, 1))
+    return np.maximum(np.sqrt(squares / count), least)
+
+
 def _measure(series: Observations, low: float, high: float, *, middle: float) -> Scale:
     """From quantiles; a channel that was never seen or does not vary is divided by 1."""
     columns = [series.values[..., c][series.mask[..., c]] for c in range(series.values.shape[-1])]

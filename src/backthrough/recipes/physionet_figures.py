@@ -95,7 +95,10 @@ def draw_records(run: Run, outcome: Any, data: Case, names: Sequence[str], *, n_
 def _bands(
     model: Any, seen: Any, grid: Float[Array, "time"], seed: int
 ) -> list[Float[np.ndarray, "stay time channel"]]:
-    """The curve at the mean of q, and quantiles of new measurements over draws of z0 and noise."""
+    """The curve at the mean of q, and quantiles of new measurements over draws of z0 and noise.
+
+    A draw has the same noise at all times, so that the edges are smooth; at one time nothing changes.
+    """
 
     @eqx.filter_jit
     def of(model: Any, seen: Any, key: Array) -> tuple[Array, Array, Array]:
@@ -106,7 +109,7 @@ def _bands(
                 z_key, noise_key = jax.random.split(key)
                 z, _ = posterior.sample_and_log_prob(key=z_key)
                 means = model.model.means(z, grid)
-                return means + jnp.exp(model.model.log_scale) * jax.random.normal(noise_key, means.shape)
+                return means + jnp.exp(model.model.log_scale) * jax.random.normal(noise_key, means.shape[1:])
 
             values = jax.lax.map(draw, jax.random.split(key, N_DRAWS), batch_size=50)
             low, high = jnp.quantile(values, jnp.asarray(BAND), axis=0)

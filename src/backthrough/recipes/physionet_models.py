@@ -141,6 +141,7 @@ class Sizes(NamedTuple):
     """What the networks are built from.
 
     Attributes:
+        spread: Standard deviation of each channel, from which the scales of the likelihood start.
         solver: Fixed steps from one time to the next, of the recurrent state and of z.
     """
 
@@ -148,6 +149,7 @@ class Sizes(NamedTuple):
     latent: int
     hidden: int
     width: int
+    spread: Float[np.ndarray, "channel"]
     solver: Any
     label_weight: float
 
@@ -172,7 +174,7 @@ def build(name: str, sizes: Sizes, *, classify: bool, key: PRNGKey) -> Reader | 
     head = eqx.nn.MLP(hidden if reads else latent, "scalar", width, 1, key=next(keys))
     if reads:
         return Reader(encoder, head)
-    log_scale = jnp.full(n_channels, jnp.log(0.1))
+    log_scale = jnp.log(jnp.asarray(sizes.spread, jnp.float32))
     if name == "rnn-vae":
         decoder = eqx.nn.MLP(hidden, n_channels, width, 1, jnp.tanh, key=next(keys))
         start, cell = eqx.nn.Linear(latent, hidden, key=next(keys)), eqx.nn.GRUCell(2, hidden, key=next(keys))

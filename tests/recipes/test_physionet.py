@@ -24,6 +24,7 @@ from backthrough.recipes.physionet import (
     measure_spread,
     take,
 )
+from backthrough.recipes.physionet_measures import BETTER, error_of_stays, pooled_error
 from backthrough.recipes.physionet_models import Case, Sizes, build
 from backthrough.train import Run
 
@@ -140,7 +141,9 @@ def test_scales_are_those_of_the_stays_that_are_given():
     np.testing.assert_array_equal(deviation(nothing, least=0.01), 0.01)
 
 
-@pytest.mark.parametrize("name", ["gru", "rnn-vae"])  # with ODEs: tests/latent
+@pytest.mark.parametrize(  # with ODEs: tests/latent
+    "name", ["gru", pytest.param("rnn-vae", marks=pytest.mark.slow)]
+)
 def test_padding_changes_nothing(name):
     series = bin_stays(invented(5), 6.0).series
     one = type(series)(*(part[2] for part in measure_spread(series).apply(series)))
@@ -169,9 +172,9 @@ def test_the_error_of_a_stay_counts_channels_that_were_not_observed_as_zero():
     data = Case(stays.series, stays.series, stays.died)
     means = stays.series.values + np.where(np.arange(4) == 1, 3.0, 0.0)
     seen = stays.series.mask[..., 1].any(1)
-    np.testing.assert_allclose(recipe.error_of_stays(means, data), np.where(seen, 9 / 4, 0), rtol=1e-5)
+    np.testing.assert_allclose(error_of_stays(means, data), np.where(seen, 9 / 4, 0), rtol=1e-5)
     share = stays.series.mask[..., 1].sum() / stays.series.mask.sum()
-    assert recipe.pooled_error(means, data) == pytest.approx(9 * share, rel=1e-5)
+    assert pooled_error(means, data) == pytest.approx(9 * share, rel=1e-5)
 
 
 def test_what_is_to_be_found_is_hidden():
@@ -232,4 +235,4 @@ def test_every_model_is_measured_and_drawn(tmp_path, task):
     assert len(found) == (5 if task == "mortality" else 6)
     assert (run.path / "figures" / "records.svg").exists()
     if task == "mortality":
-        assert found[recipe.BETTER] == max(found["AUC (ode-rnn)"], found["AUC (latent-ode)"])
+        assert found[BETTER] == max(found["AUC (ode-rnn)"], found["AUC (latent-ode)"])

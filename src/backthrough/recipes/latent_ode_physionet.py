@@ -1,6 +1,6 @@
 """ODE-RNN, latent ODE and a GRU on stays in intensive care (Rubanova et al. 2019; PhysioNet 2012)."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
@@ -15,7 +15,6 @@ from backthrough.ode import RK4, Euler, Midpoint
 from backthrough.recipes.cross_validation import roc_auc, stratified_folds
 from backthrough.recipes.physionet import (
     HOURS,
-    Scale,
     Stays,
     deviation,
     hide,
@@ -25,8 +24,9 @@ from backthrough.recipes.physionet import (
     take,
 )
 from backthrough.recipes.physionet_figures import draw_records, draw_roc
+from backthrough.recipes.physionet_measures import Outcome, Scales, error_numbers, pooled_error, rank_numbers
 from backthrough.recipes.physionet_models import Case, Reader, Reconstructor, Sizes, build, cross_entropy
-from backthrough.train import Batches, Best, Number, Run, fit, mean_number, mean_over_shards, schedule
+from backthrough.train import Batches, Best, Run, fit, mean_over_shards, schedule
 
 CLASSIFIERS = ("ode-rnn", "latent-ode", "gru")
 RECONSTRUCTORS = ("latent-ode", "latent-ode-rnn", "rnn-vae")
@@ -39,7 +39,6 @@ EVALUATIONS = 20
 CLIP = 10.0
 AT_ONCE = 256  # stays, when they are only looked at
 HIDING = 1  # tells the draw of hidden times from others
-BETTER = "AUC (better of ode-rnn and latent-ode)"
 
 
 @dataclass(frozen=True)
@@ -104,23 +103,6 @@ class State(NamedTuple):
     optimiser: optax.OptState
 
 
-class Scales(NamedTuple):
-    """Of what encoders see, and of what is to be found."""
-
-    seen: Scale
-    target: Scale
-
-
-class Outcome(NamedTuple):
-    """A trained model, and what it says of the stays of the fold held out: log-odds, or scaled means."""
-
-    model: Reader | Reconstructor
-    scales: Scales
-    rows: Int[np.ndarray, "test"]
-    test: Case
-    found: Float[np.ndarray, "test *time_channel"]
-
-
 def run(config: Config, run: Run) -> None:
     """Trains every model on every fold, measures it on the stays held out, and draws what it says."""
     check(config)
@@ -163,12 +145,12 @@ def examine(config: Config, run: Run, stays: Stays) -> None:
         for name in names
     }
     if config.task == "mortality":
-        run.save_result(rank_numbers(config, results))
+        run.save_result(rank_numbers(results, n_folds=config.folds))
         draw_roc(
             run, {name: [(np.asarray(o.test.died), o.found) for o in own] for name, own in results.items()}
         )
     else:
-        run.save_result(error_numbers(config, results))
+        run.save_result(error_numbers(results, config.task))
     latent = [own[0] for own in results.values() if isinstance(own[0].model, Reconstructor)]
     if latent:
         n_bins = round(HOURS / config.bin_hours)
@@ -280,60 +262,3 @@ def _in_parts(model: Any, data: Case, classify: bool) -> Array:
         return model.logit(case.seen) if classify else model.means(case)
 
     return jax.lax.map(one, data, batch_size=AT_ONCE)
-
-
-def pooled_error(means: Float[np.ndarray, "stay time channel"], data: Case) -> float:
-    """Mean squared error over all values to be found."""
-    return float(np.square(means - data.target.values)[data.target.mask].mean())
-
-
-def error_of_stays(means: Float[np.ndarray, "stay time channel"], data: Case) -> Float[np.ndarray, "stay"]:
-    """For each stay the mean over channels of the mean squared error; 0 for a channel without a value.
-
-    So the authors' code measures; a channel that was not observed makes the figure smaller.
-    """
-    mask = data.target.mask
-    squares = np.where(mask, np.square(means - data.target.values), 0.0).sum(1)
-    return (squares / np.maximum(mask.sum(1), 1)).mean(1)
-
-
-def rank_numbers(config: Config, results: dict[str, list[Outcome]]) -> list[Number]:
-    """The AUC of every model on the folds held out, and of the better one with an ODE."""
-    n_stays = sum(len(own.test.died) for own in next(iter(results.values())))
-    what = f"{config.n_folds_run} of {config.folds} stratified folds held out in turn, {n_stays:,} stays"
-    numbers = [
-        mean_number(
-            f"AUC ({name})", np.array([roc_auc(np.asarray(o.test.died), o.found) for o in own]), "", what
-        )
-        for name, own in results.items()
-    ]
-    with_ode = [number for number in numbers if "gru" not in number.name]
-    if with_ode:
-        best = max(with_ode, key=lambda number: number.value)
-        numbers.append(replace(best, name=BETTER, what=f"that of {best.name}; {what}"))
-    died = np.concatenate([own.test.died for own in next(iter(results.values()))])
-    return [*numbers, mean_number("died", died.astype(float), "", "share of the stays held out")]
-
-
-def error_numbers(config: Config, results: dict[str, list[Outcome]]) -> list[Number]:
-    """Squared errors of every model on the stays held out."""
-    numbers = []
-    for name, own in results.items():
-        stays = np.concatenate([error_of_stays(o.found, o.test) for o in own])
-        pooled = np.concatenate([np.square(o.found - o.test.target.values)[o.test.target.mask] for o in own])
-        over = f"{len(stays):,} stays held out, scaled to [0, 1] by those trained on"
-        numbers += [
-            mean_number(
-                f"{config.task} error ({name})",
-                1e3 * stays,
-                "1e-3",
-                f"mean squared, over channels and then stays, a channel without values as 0; {over}",
-            ),
-            Number(
-                f"{config.task} error of a value ({name})",
-                1e3 * float(pooled.mean()),
-                "1e-3",
-                f"mean squared, over all {len(pooled):,} values of {over}",
-            ),
-        ]
-    return numbers

@@ -14,10 +14,9 @@ from jaxtyping import Array
 
 from backthrough.ode.curve import take_row
 from backthrough.ode.rungekutta import combine, estimates, mean_square, next_step, squared_error
-from backthrough.ode.setting import Problem, Setting, forward_field
+from backthrough.ode.setting import Problem, Setting, explicit, forward_field
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
-from backthrough.ode.tableaux import Tableau
 
 DRIFTED = 4  # a status of Backsolve only
 CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product
@@ -72,12 +71,6 @@ class Equation(NamedTuple):
     jump: Callable[[Back, Array], Back]
     scale: Callable[[Array, Array], Array]
     adjoint: Callable[[Array], Array]
-
-
-def explicit(problem: Problem) -> Tableau:
-    """The method, which must be an explicit one."""
-    assert isinstance(problem.tableau, Tableau)
-    return problem.tableau
 
 
 def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.curve import Curve, curve_of
-from backthrough.ode.points import Points, fill_points, no_points, pad_points
+from backthrough.ode.points import Points, fill_points, no_points
 from backthrough.ode.setting import Problem, Setting
 from backthrough.ode.stepping import MAX_STEPS, RUNNING, State, start, try_step
 from backthrough.ode.store import Rows, write_row
@@ -35,7 +35,7 @@ def record(
 ) -> tuple[State, Points | None, Checkpoints]:
     """Solves to the last time and keeps every stride-th state before a stretch of `length` rows."""
     state = start(problem, setting, y0)
-    points, times, window = pad_points(no_points(setting, y0), setting, y0.size)
+    points = no_points(setting, y0)
     places = jnp.arange(n_checkpoints + 1)
     store = State(*(jnp.broadcast_to(x, (n_checkpoints + 1, *x.shape)) for x in state))
 
@@ -54,14 +54,14 @@ def record(
             problem, setting, state, tried, length, lambda state, tried: going(state, tried)
         )
         if points is not None:
-            points = fill_points(problem, setting, times, rows, points, count, before, state.s, window)
+            points = fill_points(problem, setting, rows, points, count, before, state.s)
         return state, Checkpoints(store, stride, kept.n_stretches + 1), points, tried
 
     none = jnp.asarray(0, jnp.int32)
     carry = (state, Checkpoints(store, none + 1, none), points, none)
     state, kept, points, _ = jax.lax.while_loop(lambda c: going(c[0], c[3]), stretch, carry)
     state = state._replace(status=jnp.where(state.status == RUNNING, MAX_STEPS, state.status))
-    return state, points and Points(*(x[:-window] for x in points)), kept
+    return state, points, kept
 
 
 def _make_rows(

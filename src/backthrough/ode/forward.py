@@ -1,7 +1,6 @@
 """The loop of steps, for one example or for lanes that drop out as they finish."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.onestep import step
-from backthrough.ode.points import Points, fill_points, no_points, pad_points
+from backthrough.ode.points import Points, fill_points, no_points
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, State, start, try_step
 from backthrough.ode.store import (
-    SUBBLOCK,
     Rows,
     Store,
     block_rows,
+    fits_at_once,
     flat_store,
     put_block,
     store_shapes,
@@ -24,7 +23,6 @@ from backthrough.ode.store import (
 )
 
 FEWEST_TO_COMPACT = 16
-NARROW = 8  # see _fill_narrow
 
 
 class Levels(NamedTuple):
@@ -103,23 +101,21 @@ def integrate_fixed(
     begins = jnp.concatenate([jnp.zeros_like(times[:1]), times[:-1]])
     sizes = (times - begins) / n
 
-    def one_step(y: Array, data: tuple[Array, Array]) -> tuple[Array, Array | None]:
-        s, h = data
-        return step(field, problem.tableau, s, y, h), y if keep else None
-
     def one_interval(y: Array, data: tuple[Array, Array]) -> tuple[Array, tuple]:
         begin, h = data
-        inner = (
-            begin + h * jnp.arange(n, dtype=h.dtype).reshape(n, *(1,) * h.ndim),
-            jnp.broadcast_to(h, (n, *h.shape)),
-        )
-        y, kept = jax.lax.scan(one_step, y, inner)
-        return y, (y, *inner, kept)
 
-    _, (ys, s, h, kept) = jax.lax.scan(one_interval, y0, (begins, sizes))
+        def one_step(y: Array, index: Array) -> tuple[Array, Array | None]:
+            after = step(field, problem.tableau, begin + h * index.astype(h.dtype), y, h)
+            return after, y if keep else None
+
+        y, before = jax.lax.scan(one_step, y, jnp.arange(n))
+        return y, (y, before)
+
+    _, (ys, before) = jax.lax.scan(one_interval, y0, (begins, sizes))
     points, stores = None, []
     if keep:
-        stores = [flat_store(s, h, kept)]
+        s = begins[:, None] + sizes[:, None] * jnp.arange(n, dtype=sizes.dtype).reshape(n, *(1,) * len(lanes))
+        stores = [flat_store(s, jnp.broadcast_to(sizes[:, None], s.shape), before)]
     if times.shape[0] > 1:
         points = Points(ys[:-1], begins[1:], sizes[1:], ys[:-1])
     good = jnp.all(jnp.isfinite(ys[-1]), axis=0)
@@ -145,7 +141,6 @@ def run_level(
     def going(state: State, tried: Array) -> Array:
         return (jnp.sum(state.status == RUNNING) > enough) & (tried < problem.max_steps)
 
-    single = state.s.ndim == 0
     if not keep and points is None:  # nothing to remember
 
         def simply(carry: tuple) -> tuple:
@@ -155,77 +150,61 @@ def run_level(
         state, tried = jax.lax.while_loop(lambda carry: going(*carry), simply, (state, tried))
         return state, None, None, tried, tried
 
-    width, lanes = state.y.size, state.s.shape
-    n = block_rows(problem, width, state.y.dtype.itemsize)
-    narrow = single and width <= NARROW and n >= SUBBLOCK
-    spare = SUBBLOCK if narrow else 0
+    width, itemsize = state.y.size, state.y.dtype.itemsize
+    if fits_at_once(problem, width, itemsize):
+        before = state.s
+        state, rows, row, tried = _fill(problem, setting, state, tried, going, problem.max_steps)
+        if points is not None:
+            points = fill_points(problem, setting, rows, points, row, before, state.s, all_rows=True)
+        return state, points, Store(*rows, jnp.asarray(1, jnp.int32)) if keep else None, row, tried
+    n = block_rows(problem, width, itemsize)
     store = None
     if keep:
-        shapes = store_shapes(problem, state.y.shape[0], (*lanes, None)[0], state.y.dtype.itemsize)
+        shapes = store_shapes(problem, state.y.shape[0], (*state.s.shape, None)[0], itemsize)
         s, h, y = (jnp.zeros(shape, state.y.dtype) for shape in shapes)
         store = Store(s, h, y, jnp.asarray(1, jnp.int32))
-    points, times, window = pad_points(points, setting, width)
 
-    def inner(carry: tuple) -> tuple:
-        state, rows, count, tried = carry
-        new, h, made = try_step(problem, setting, state)
-        rows = write_row(rows, Rows(state.s, h, state.y), count)
-        return new, rows, count + (made if single else 1), tried + 1
-
-    def outer(carry: tuple) -> tuple:
+    def block(carry: tuple) -> tuple:
         state, store, points, row, tried = carry
         before = state.s
-        rows = Rows(
-            jnp.zeros((n + spare, *lanes), state.y.dtype),
-            jnp.zeros((n + spare, *lanes), state.y.dtype),
-            jnp.zeros((n + spare, *state.y.shape), state.y.dtype),
-        )
-        none = jnp.zeros_like(row)
-        if narrow:
-            state, rows, count, tried = _fill_narrow(problem, setting, state, rows, tried, going, n)
-        else:
-            state, rows, count, tried = jax.lax.while_loop(
-                lambda carry: going(carry[0], carry[3]) & (carry[2] < n), inner, (state, rows, none, tried)
-            )
-        rows = Rows(*(x[:n] for x in rows))
+        state, rows, count, tried = _fill(problem, setting, state, tried, going, n)
         if points is not None:
-            points = fill_points(problem, setting, times, rows, points, count, before, state.s, window)
+            points = fill_points(problem, setting, rows, points, count, before, state.s)
         if store is not None:
             store = put_block(store, rows, row)
         return state, store, points, row + count, tried
 
     carry = (state, store, points, jnp.asarray(0, jnp.int32), tried)
-    state, store, points, row, tried = jax.lax.while_loop(lambda c: going(c[0], c[4]), outer, carry)
-    if points is not None:
-        points = Points(*(x[:-window] for x in points))
+    state, store, points, row, tried = jax.lax.while_loop(lambda c: going(c[0], c[4]), block, carry)
     return state, points, store, row, tried
 
 
-def _fill_narrow(
-    problem: Problem, setting: Setting, state: State, rows: Rows, tried: Array, going: Callable, n: int
+def _fill(
+    problem: Problem, setting: Setting, state: State, tried: Array, going: Callable, n: int
 ) -> tuple[State, Rows, Array, Array]:
-    """Fills a block for one state of a few entries, by an inner loop small enough to become one kernel."""
+    """Steps until there are `n` rows.
 
-    def inner(carry: tuple) -> tuple:
-        state, values, count, tried = carry
-        new, h, made = try_step(problem, setting, state)
-        row = jnp.concatenate([state.s[None], h[None], state.y])
-        values = jax.lax.dynamic_update_index_in_dim(values, row, count, 0)
-        return new, values, count + made, tried + 1
-
-    def outer(carry: tuple) -> tuple:
-        state, rows, row, tried = carry
-        values = jnp.zeros((SUBBLOCK, state.y.shape[0] + 2), state.y.dtype)
-        state, values, count, tried = jax.lax.while_loop(
-            lambda c: going(c[0], c[3]) & (c[2] < SUBBLOCK),
-            inner,
-            (state, values, jnp.zeros_like(row), tried),
-        )
-        parts = (values[:, 0], values[:, 1], values[:, 2:])
-        write = partial(jax.lax.dynamic_update_slice_in_dim, start_index=row, axis=0)
-        return state, Rows(*map(write, rows, parts)), row + count, tried
-
-    none = jnp.zeros_like(tried)
-    return jax.lax.while_loop(
-        lambda c: going(c[0], c[3]) & (c[2] + SUBBLOCK <= n), outer, (state, rows, none, tried)
+    The loop is kept plain, without loops inside: with a few entries XLA then compiles it to one kernel.
+    """
+    single, lanes = state.s.ndim == 0, state.s.shape
+    rows = Rows(
+        jnp.zeros((n, *lanes), state.y.dtype),
+        jnp.zeros((n, *lanes), state.y.dtype),
+        jnp.zeros((n, *state.y.shape), state.y.dtype),
     )
+
+    def one(carry: tuple) -> tuple:
+        state, rows, count, tried = carry
+        new, h, made = try_step(problem, setting, state)
+        rows = write_row(rows, Rows(state.s, h, state.y), count)
+        if single:  # counted below
+            new = new._replace(accepted=state.accepted, rejected=state.rejected)
+        return new, rows, count + (made if single else 1), tried + 1
+
+    carry = (state, rows, jnp.zeros_like(tried), tried)
+    loop = jax.lax.while_loop(lambda carry: going(carry[0], carry[3]) & (carry[2] < n), one, carry)
+    state, rows, count, after = loop
+    if single:
+        rejected = state.rejected + after - tried - count
+        state = state._replace(accepted=state.accepted + count, rejected=rejected)
+    return state, rows, count, after

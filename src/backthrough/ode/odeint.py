@@ -20,6 +20,7 @@ from backthrough.ode.setting import Problem
 from backthrough.ode.solution import Solution, Stats, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 from backthrough.ode.unrolled import solve_unrolled
+from backthrough.ode.work import looped_if_large
 
 
 def odeint(
@@ -117,6 +118,7 @@ def solve_compiled(
     Whether the solve has failed is for the caller to see.
     """
     flat = flatten(field, y0, args)
+    tableau = looped_if_large(tableau, flat)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
     problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)
     arguments = [flat.y0, times, jax.lax.stop_gradient(tolerances), *flat.leaves]

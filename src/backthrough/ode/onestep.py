@@ -43,9 +43,11 @@ def polynomials(field: Field, tableau: AnyTableau, s: Array, y: Array, h: Array)
     return rungekutta.polynomials(field, tableau, s, y, h)
 
 
-def interpolate_many(field: Field, tableau: AnyTableau, s: Array, y: Array, h: Array, theta: Array) -> Array:
+def interpolate_many(
+    field: Field, tableau: AnyTableau, s: Array, y: Array, h: Array, theta: Array, *, loop: bool
+) -> Array:
     """The states at the fractions `theta` of many steps, from those at their beginnings."""
     if isinstance(tableau, Rosenbrock):
         curve = rosenbrock.polynomials(field, s, y, h)
         return y + sum(theta[:, None] ** (k + 1) * row for k, row in enumerate(curve))
-    return rungekutta.interpolate_many(field, tableau, s, y, h, theta)
+    return rungekutta.interpolate_many(field, tableau, s, y, h, theta, loop=loop)

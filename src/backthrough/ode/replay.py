@@ -7,16 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.forward import NARROW
 from backthrough.ode.onestep import step, step_many
 from backthrough.ode.rosenbrock import Rosenbrock
-from backthrough.ode.rungekutta import pull_step
 from backthrough.ode.setting import Problem, Setting, forward_field
 from backthrough.ode.store import Rows, capacities
 from backthrough.ode.sums import NARROW_ROWS, Sums
 from backthrough.ode.tape import Tape
 
-NARROW_CHUNK = 32  # see _narrow_rows
+NARROW, NARROW_CHUNK = 8, 32  # see _narrow_rows
 
 
 class Pass(NamedTuple):
@@ -155,15 +153,14 @@ def _rows(
 
     def pull(row: Array, adjoint: Array, pointer: Array):
         s, h, y = (jax.lax.dynamic_index_in_dim(x, row, keepdims=False) for x in rows)
-        linearise = sums.linearise_all if chunk == 0 else sums.linearise_state
         if isinstance(problem.tableau, Rosenbrock):
             adjoint, *new = sums.pull_implicit(s, y, h, adjoint)
-            stages = []
+            stages = ()
         else:
-            adjoint, new, *stages = pull_step(linearise, problem.tableau, s, y, h, adjoint)
+            adjoint, new, stages = sums.pull_explicit(s, y, h, adjoint, with_leaves=chunk == 0)
         if work.pushes is not None:
             adjoint, pointer = _push(adjoint, pointer, s, h, work.pushes, work.begins)
-        return adjoint, pointer, new, tuple(map(jnp.stack, stages))
+        return adjoint, pointer, new, stages
 
     if chunk == 0:
 

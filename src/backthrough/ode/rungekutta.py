@@ -1,6 +1,7 @@
 """One step of an explicit Runge-Kutta method, on one state `(size,)` or on lanes `(size, lanes)`."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,48 +13,105 @@ from backthrough.ode.tableaux import Tableau
 Field = Callable[[Array, Array], Array]
 """(time from the start, state) -> derivative; times have the shape of the lanes."""
 
-Linearise = Callable[[Array, Array], tuple[Array, Callable[[Array], Sequence[Array]]]]
-"""(time, state) -> derivative, and the map from its cotangent to those of the state and of parameters."""
+FieldOf = Callable[..., Array]
+"""(time, state, *leaves) -> derivative."""
 
 SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
 PROPORTIONAL, INTEGRAL = 0.4, 0.3  # of the PI controller (Hairer and Wanner 1996, IV.2)
 
 
-def combine(weights: Sequence[float], vectors: Sequence[Array]) -> Array:
+def combine(weights: Sequence[float], vectors: Sequence[Array] | Array) -> Array:
     """The weighted sum without its zero terms."""
-    terms = [w * v for w, v in zip(weights, vectors, strict=False) if w]
+    terms: list[Array] = [w * v for w, v in zip(weights, vectors, strict=False) if w]
     return sum(terms[1:], start=terms[0])
 
 
 def stages(
     field: Field, tableau: Tableau, s: Array, y: Array, h: Array, k1: Array, n_stages: int
-) -> tuple[list[Array], list[Array], list[Array]]:
-    """The first `n_stages` stages: their times, states and derivatives."""
-    times, states, slopes = [s], [y], [k1]
+) -> tuple[Array, Sequence[Array] | Array]:
+    """The state of the last of the first `n_stages` stages, and the derivatives of all of them."""
+    if tableau.looped:
+        slopes = jnp.zeros((n_stages, *y.shape), y.dtype).at[0].set(k1)
+        slopes, (_, states) = _loop(field, tableau.a, tableau.c, s, y, h, h, slopes, range(1, n_stages))
+        return states[-1], slopes
+    state, slopes = y, [k1]
     for row, c in zip(tableau.a[: n_stages - 1], tableau.c[: n_stages - 1], strict=True):
-        times.append(s + c * h)
-        states.append(y + h * combine(row, slopes))
-        slopes.append(field(times[-1], states[-1]))
-    return times, states, slopes
+        state = y + h * combine(row, slopes)
+        slopes.append(field(s + c * h, state))
+    return state, slopes
+
+
+def _loop(
+    field: Field,
+    a: Sequence[Sequence[float]],
+    c: Sequence[float],
+    s: Array,
+    y: Array,
+    h: Array,
+    h_wide: Array,
+    slopes: Array,
+    which: range,
+    added: Array | None = None,
+) -> tuple[Array, tuple[Array, Array]]:
+    """Some of the stages in a loop, which compiles the field once: their derivatives, times and states.
+
+    Args:
+        field: The vector field.
+        a: Rows of the Butcher matrix, from the second stage on.
+        c: Times of these stages.
+        s: Time at the beginning.
+        y: State there.
+        h: Step size, of the shape of `s`.
+        h_wide: The same, to multiply states with.
+        slopes: Derivatives of the stages before `which`, with room for all.
+        which: The stages, from 0.
+        added: What is added to their derivatives.
+
+    Returns:
+        All derivatives; times and states of the stages `which`.
+    """
+    n = slopes.shape[0]
+    matrix = jnp.asarray([[*row, *(0.0,) * (n - len(row))] for row in ((), *a[: n - 1])], y.dtype)
+    times = jnp.asarray((0.0, *c[: n - 1]), y.dtype)
+    data = [jnp.arange(n), matrix, times, *([] if added is None else [added])]
+
+    def one(slopes: Array, data: Sequence[Array]) -> tuple[Array, tuple[Array, Array]]:
+        index, row, time, *more = data
+        time, state = s + time * h, y + h_wide * jnp.tensordot(row, slopes, 1)
+        return slopes.at[index].set(sum(more, start=field(time, state))), (time, state)
+
+    return jax.lax.scan(one, slopes, [x[which.start : which.stop] for x in data])
 
 
 def step(field: Field, tableau: Tableau, s: Array, y: Array, h: Array) -> Array:
     """The state a step further."""
-    _, _, slopes = stages(field, tableau, s, y, h, field(s, y), tableau.n_stages)
+    _, slopes = stages(field, tableau, s, y, h, field(s, y), tableau.n_stages)
     return y + h * combine(tableau.b, slopes)
 
 
 def step_many(field: Field, tableau: Tableau, s: Array, y: Array, h: Array) -> Array:
     """The states `(n, ...)` a step further, from many states at once."""
     slopes = _stages_many(field, tableau.a[: tableau.n_stages - 1], tableau.c, s, y, h)
-    return y + _weighted(h * jnp.asarray(tableau.b, y.dtype).reshape(-1, *(1,) * h.ndim), slopes)
+    weights = h * jnp.asarray(tableau.b, y.dtype).reshape(-1, *(1,) * h.ndim)
+    return y + jnp.sum(weights[:, :, None] * slopes, axis=0)
 
 
-def interpolate_many(field: Field, tableau: Tableau, s: Array, y: Array, h: Array, theta: Array) -> Array:
-    """The states at the fractions `theta` of many steps, from those at their beginnings."""
-    slopes = _stages_many(field, tableau.a + tableau.a_dense, tableau.c + tableau.c_dense, s, y, h)
-    powers = jnp.stack([theta ** (k + 1) for k in range(tableau.dense.shape[1])])
-    return y + _weighted(h * jnp.tensordot(jnp.asarray(tableau.dense, y.dtype), powers, 1), slopes)
+def interpolate_many(
+    field: Field, tableau: Tableau, s: Array, y: Array, h: Array, theta: Array, *, loop: bool
+) -> Array:
+    """The states at the fractions `theta` of many steps, from those at their beginnings.
+
+    With `loop` it compiles faster and has the faster derivatives, without it is faster itself.
+    """
+    a, c = tableau.a + tableau.a_dense, tableau.c + tableau.c_dense
+    stages_of = _stages_many if loop or tableau.looped else _stages_many_written_out
+    powers = [theta ** (k + 1) for k in range(tableau.dense.shape[1])]
+    terms = [
+        (h * combine(row, powers))[:, None] * slope
+        for row, slope in zip(tableau.dense.tolist(), stages_of(field, a, c, s, y, h), strict=True)
+        if any(row)
+    ]
+    return sum(terms, start=y)
 
 
 def polynomials(field: Field, tableau: Tableau, s: Array, y: Array, h: Array) -> Array:
@@ -65,28 +123,26 @@ def polynomials(field: Field, tableau: Tableau, s: Array, y: Array, h: Array) ->
 def _stages_many(
     field: Field, a: Sequence[Sequence[float]], c: Sequence[float], s: Array, y: Array, h: Array
 ) -> Array:
-    """The derivatives of the stages of many steps, in a loop over the stages.
+    """The derivatives of the stages of many steps.
 
-    Written out, the compiler would fuse the stages and compute early ones again for every later one; in the
-    loop of the solver itself it cannot.
+    Without the loop the compiler would fuse the stages and compute early ones again for every later one; in
+    the loop of the solver itself it cannot.
     """
-    n = len(a) + 1
-    matrix = jnp.asarray([[*row, *(0.0,) * (n - len(row))] for row in a], y.dtype)
     field = jax.vmap(field)
-    slopes = jnp.zeros((n, *y.shape), y.dtype).at[0].set(field(s, y))
-
-    def one(slopes: Array, data: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        index, row, time = data
-        slope = field(s + time * h, y + h[:, None] * jnp.tensordot(row, slopes, 1))
-        return slopes.at[index].set(slope), None
-
-    times = jnp.asarray(c[: n - 1], y.dtype)
-    return jax.lax.scan(one, slopes, (jnp.arange(1, n), matrix, times))[0]
+    slopes = jnp.zeros((len(a) + 1, *y.shape), y.dtype).at[0].set(field(s, y))
+    return _loop(field, a, c, s, y, h, h[:, None], slopes, range(1, len(a) + 1))[0]
 
 
-def _weighted(weights: Array, slopes: Array) -> Array:
-    """The sum over stages; weights `(stages, n, *lanes)`, slopes `(stages, n, size, *lanes)`."""
-    return jnp.sum(weights[:, :, None] * slopes, axis=0)
+def _stages_many_written_out(
+    field: Field, a: Sequence[Sequence[float]], c: Sequence[float], s: Array, y: Array, h: Array
+) -> list[Array]:
+    """The same with barriers in place of a loop: fewer kernels, but slow to compile when differentiated."""
+    field = jax.vmap(field)
+    slopes = [field(s, y)]
+    for row, time in zip(a, c, strict=False):
+        slope = field(s + time * h, y + h[:, None] * combine(row, slopes))
+        slopes.append(jax.lax.optimization_barrier(slope))
+    return slopes
 
 
 def mean_square(x: Array) -> Array:
@@ -98,11 +154,11 @@ def attempt(
     field: Field, tableau: Tableau, s: Array, y: Array, h: Array, slope: Array
 ) -> tuple[Array, Array, list[Array]]:
     """State and derivative a step further, and the estimates of the error."""
-    _, states, slopes = stages(field, tableau, s, y, h, slope, len(tableau.a) + 1)
-    return states[-1], slopes[-1], estimates(tableau, h, slopes)
+    state, slopes = stages(field, tableau, s, y, h, slope, len(tableau.a) + 1)
+    return state, slopes[-1], estimates(tableau, h, slopes)
 
 
-def estimates(tableau: Tableau, h: Array, slopes: Sequence[Array]) -> list[Array]:
+def estimates(tableau: Tableau, h: Array, slopes: Sequence[Array] | Array) -> list[Array]:
     """The estimates of the error, one or two."""
     rows = [tableau.error, tableau.second_error] if tableau.second_error else [tableau.error]
     return [h * combine(row, slopes) for row in rows]
@@ -163,21 +219,23 @@ def first_step(
 
 
 def pull_step(
-    linearise: Linearise, tableau: Tableau, s: Array, y: Array, h: Array, cotangent: Array
-) -> tuple[Array, list[Array], list[Array], list[Array], list[Array]]:
+    field: FieldOf, tableau: Tableau, s: Array, y: Array, h: Array, cotangent: Array, leaves: Sequence[Array]
+) -> tuple[Array, Sequence[Array], tuple[Array, Array, Array]]:
     """The cotangent of the state at the beginning of a step, from that at its end.
 
     Returns:
-        That cotangent; the sum of the parameters' cotangents that `linearise` gives; and times, states and
-        cotangents of the stages, from which the parameters' gradients can be formed for many steps at once.
+        That cotangent; those of the `leaves`; and times, states and cotangents of the stages, from which the
+        gradients of other leaves can be formed for many steps at once.
     """
+    if tableau.looped:
+        return _pull_step_looped(field, tableau, s, y, h, cotangent, leaves)
     n = tableau.n_stages
     times, states, slopes, pulls = [s], [y], [], []
     for index in range(n):
         if index:
             times.append(s + tableau.c[index - 1] * h)
             states.append(y + h * combine(tableau.a[index - 1], slopes))
-        slope, pull = linearise(times[-1], states[-1])
+        slope, pull = jax.vjp(partial(field, times[-1]), states[-1], *leaves)
         slopes.append(slope)
         pulls.append(pull)
     result, gradient = cotangent, []
@@ -193,4 +251,23 @@ def pull_step(
         of_states[index], *more = pulls[index](of_slopes[index])
         gradient = [g + new for g, new in zip(gradient, more, strict=True)] if gradient else more
         result = result + of_states[index]
-    return result, gradient, times, states, of_slopes
+    return result, gradient, (jnp.stack(times), jnp.stack(states), jnp.stack(of_slopes))
+
+
+def _pull_step_looped(
+    field: FieldOf, tableau: Tableau, s: Array, y: Array, h: Array, cotangent: Array, leaves: Sequence[Array]
+) -> tuple[Array, Sequence[Array], tuple[Array, Array, Array]]:
+    """The same by a loop; the cotangents of the stages are those of something added to their derivatives."""
+    n = tableau.n_stages
+    nothing = jnp.zeros((n, *y.shape), y.dtype)
+
+    def after(y: Array, added: Array, *leaves: Array) -> tuple[Array, tuple[Array, Array]]:
+        def at(s: Array, y: Array) -> Array:
+            return field(s, y, *leaves)
+
+        slopes, stages = _loop(at, tableau.a, tableau.c, s, y, h, h, nothing, range(n), added)
+        return y + h * combine(tableau.b, slopes), stages
+
+    _, pull, (times, states) = jax.vjp(after, y, nothing, *leaves, has_aux=True)
+    result, of_slopes, *gradient = pull(cotangent)
+    return result, gradient, (times, states, of_slopes)

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from backthrough.ode.onestep import AnyTableau
 from backthrough.ode.programs import Lanes
 from backthrough.ode.rungekutta import Field
+from backthrough.ode.tableaux import Tableau
 
 FlatField = Callable[[Array, Array, Sequence[Any]], Array]
 """(time, state (size,), leaves) -> derivative (size,), for one example."""
@@ -37,6 +38,12 @@ class Problem(NamedTuple):
     memory: float | None = None
     compact: bool = True
     throw: bool = True
+
+
+def explicit(problem: Problem) -> Tableau:
+    """The method, which must be an explicit one."""
+    assert isinstance(problem.tableau, Tableau)
+    return problem.tableau
 
 
 class Setting(NamedTuple):

@@ -10,8 +10,8 @@ from jaxtyping import Array
 from backthrough.core import ArgumentError
 from backthrough.ode.setting import Problem
 
-SUBBLOCK = 16  # the fewest rows of a block
 BLOCK_ENTRIES, BLOCK_ROWS = 2**16, 256  # the most entries and rows of a block
+FEWEST_ROWS = 16  # of a block
 DEFAULT_MEMORY = 2**23
 
 
@@ -76,16 +76,24 @@ def capacities(problem: Problem, width: int, itemsize: int) -> tuple[int, int]:
     return fitting[-1]
 
 
+def fits_at_once(problem: Problem, width: int, itemsize: int) -> bool:
+    """Whether all rows are few enough to be written in one loop, without blocks."""
+    _, stride = capacities(problem, width, itemsize)
+    return stride == 1 and problem.max_steps * width <= BLOCK_ENTRIES
+
+
 def block_rows(problem: Problem, width: int, itemsize: int) -> int:
     """The rows of a block, a power of two."""
     capacity, _ = capacities(problem, width, itemsize)
-    return min(BLOCK_ROWS, max(SUBBLOCK, 1 << (BLOCK_ENTRIES // width).bit_length()), capacity)
+    return min(BLOCK_ROWS, max(FEWEST_ROWS, 1 << (BLOCK_ENTRIES // width).bit_length()), capacity)
 
 
 def store_shapes(problem: Problem, size: int, n_lanes: int | None, itemsize: int) -> list[tuple[int, ...]]:
-    """The shapes of the s, h and y of a store, with room for one block more."""
+    """The shapes of the s, h and y of a store; with blocks, there is room for one block more."""
     lanes = () if n_lanes is None else (n_lanes,)
     width = size * (n_lanes or 1)
+    if fits_at_once(problem, width, itemsize):
+        return [(problem.max_steps, *lanes), (problem.max_steps, *lanes), (problem.max_steps, size, *lanes)]
     block = block_rows(problem, width, itemsize)
     capacity, stride = capacities(problem, width, itemsize)
     scalars = (capacity * stride + block, *lanes)

@@ -1,6 +1,6 @@
 """Gradients of parameters, which have no feedback on the adjoint, formed for many stages at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,7 +9,8 @@ from jaxtyping import Array
 
 from backthrough.ode.onestep import step
 from backthrough.ode.points import Points, evaluate
-from backthrough.ode.setting import Problem, Setting, forward_field
+from backthrough.ode.rungekutta import pull_step
+from backthrough.ode.setting import Problem, Setting, explicit, forward_field
 
 FEW, WIDE, NARROW_ROWS = 4, 512, 4  # see Sums.rows_at_once
 
@@ -46,17 +47,17 @@ class Sums:
         n_parameters = sum(leaf.size for leaf in self.leaves())
         return 0 if n_parameters <= FEW * adjoint.size or adjoint.size >= WIDE else NARROW_ROWS
 
-    def linearise_state(self, s: Array, y: Array) -> tuple[Array, Callable]:
-        """The field and its pull-back to the state."""
-        return jax.vjp(lambda y: forward_field(self.problem, self.setting)(s, y), y)
+    def pull_explicit(
+        self, s: Array, y: Array, h: Array, adjoint: Array, *, with_leaves: bool
+    ) -> tuple[Array, Sequence[Array], tuple[Array, Array, Array]]:
+        """What `pull_step` makes of a step of a Runge-Kutta method, with the wanted leaves or none."""
 
-    def linearise_all(self, s: Array, y: Array) -> tuple[Array, Callable]:
-        """The field and its pull-back to the state and the wanted leaves."""
+        def field(s: Array, y: Array, *leaves: Array) -> Array:
+            setting = self.replaced(leaves) if with_leaves else self.setting
+            return forward_field(self.problem, setting)(s, y)
 
-        def at(y: Array, *leaves: Array) -> Array:
-            return forward_field(self.problem, self.replaced(leaves))(s, y)
-
-        return jax.vjp(at, y, *self.leaves())
+        leaves = self.leaves() if with_leaves else []
+        return pull_step(field, explicit(self.problem), s, y, h, adjoint, leaves)
 
     def pull_implicit(self, s: Array, y: Array, h: Array, adjoint: Array) -> Sequence[Array]:
         """The cotangents of state and wanted leaves before a step of a Rosenbrock method."""
@@ -81,7 +82,7 @@ class Sums:
 
         def at(y: Array, leaves: list[Array]) -> Array:
             setting = self.replaced(leaves)
-            return evaluate(self.problem, setting, setting.times[:-1], points._replace(y=y))
+            return evaluate(self.problem, setting, setting.times[:-1], points._replace(y=y), loop=True)
 
         _, pull = jax.vjp(at, points.y, self.leaves())
         return pull(weights)

@@ -25,6 +25,8 @@ class Tableau:
             y(t + theta h).
         a_dense: Rows of further stages that only the interpolant needs.
         c_dense: Their times.
+        looped: Whether the stages of a step are made in a loop. It compiles the field once instead of once
+            a stage, and costs a few microseconds a stage, so it is for fields that take longer than that.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Tableau:
     dense: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     a_dense: tuple[tuple[float, ...], ...] = ()
     c_dense: tuple[float, ...] = ()
+    looped: bool = False
 
     @property
     def adaptive(self) -> bool:

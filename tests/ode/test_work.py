@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from backthrough import ode
+from backthrough.ode import work
+
+
+def test_multiplications_of_products_convolutions_and_loops():
+    def count(f, *args):
+        return work.multiplications(jax.make_jaxpr(f)(*args).jaxpr)
+
+    a, b = jnp.ones((3, 5)), jnp.ones((5, 7))
+    assert count(jnp.matmul, a, b) == 3 * 5 * 7
+    assert count(jax.vmap(jnp.matmul), jnp.ones((4, 3, 5)), jnp.ones((4, 5, 7))) == 4 * 3 * 5 * 7
+    image, kernel = jnp.ones((1, 3, 8, 8)), jnp.ones((6, 3, 2, 2))
+    assert count(lambda x, w: jax.lax.conv(x, w, (1, 1), "VALID"), image, kernel) == 6 * 7 * 7 * 3 * 2 * 2
+    assert count(lambda x: jax.lax.fori_loop(0, 9, lambda _, x: x @ x, x), jnp.ones((2, 2))) == 9 * 8
+    assert count(jax.jit(jnp.sin), a) == 0
+
+
+@pytest.mark.parametrize("solver", [ode.Tsit5(1e-4, 1e-6), ode.RK4(5)])
+def test_stages_in_a_loop_give_what_stages_written_out_give(solver, monkeypatch):
+    weights = 0.5 * jax.random.normal(jax.random.key(0), (12, 12))
+    y0 = jax.random.normal(jax.random.key(1), (3, 12))
+    ts = jnp.array([0.0, 0.7, 1.5])
+
+    def loss(weights, y0):
+        def one(y):
+            return ode.odeint(lambda t, y, w: jnp.tanh(w @ y), y, ts, weights, solver=solver).ys
+
+        return jnp.sum(jnp.square(jax.vmap(one)(y0))) + jnp.sum(jnp.sin(one(y0[0])))
+
+    found = []
+    for large in (1, 10**9):
+        monkeypatch.setattr(work, "LARGE", large)
+        found.append(jax.grad(loss, (0, 1))(weights, y0))
+    tolerance = 1e-9 if jax.config.jax_enable_x64 else 2e-4  # rounding, and in single precision other steps
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

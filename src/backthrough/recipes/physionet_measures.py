@@ -57,7 +57,7 @@ def rank_numbers(results: Mapping[str, Sequence[Outcome]], *, n_folds: int) -> l
         areas = np.array([roc_auc(np.asarray(o.test.died), o.found) for o in own])
         numbers[name] = mean_number(f"AUC ({name})", areas, "", what)
     with_ode = [number for name, number in numbers.items() if name != "gru"]
-    if with_ode:
+    if len(with_ode) > 1:
         best = max(with_ode, key=lambda number: number.value)
         numbers[BETTER] = replace(best, name=BETTER, what=f"that of {best.name}; {what}")
     share = mean_number("died", died.astype(float), "", "share of the stays held out")

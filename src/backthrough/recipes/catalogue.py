@@ -54,6 +54,11 @@ RECIPES = {
         Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
         Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
         Recipe(
+            "latent-ode-physionet",
+            "latent_ode_physionet",
+            "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
+        ),
+        Recipe(
             "latent-ode-spirals",
             "latent_ode_spirals",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",

@@ -17,7 +17,7 @@ from backthrough.flows import (
     PlanarField,
     StandardNormal,
 )
-from backthrough.ode import Dopri5
+from backthrough.ode import Dopri5, blackbox
 
 KEY = jax.random.key(0)
 MATRIX = np.array([[0.3, -1.0], [0.8, -0.4]])
@@ -122,6 +122,12 @@ def test_a_density_sums_to_one_and_is_a_posterior():
     assert isinstance(flow, Posterior)
 
 
+def test_a_black_box_solves_it():
+    flow = ContinuousFlow(LINEAR, solver=blackbox("RK45"))
+    _, log_det = flow.transform_and_log_det(jnp.array([0.4, -1.2]))
+    assert float(log_det) == pytest.approx(np.trace(MATRIX), abs=1e-4)
+
+
 def test_wrong_use_is_named():
     x = jnp.zeros(2)
     with pytest.raises(ArgumentError, match=r"Hutchinson\(\) estimates the trace with noise and needs key="):
@@ -132,6 +138,12 @@ def test_wrong_use_is_named():
         ContinuousFlow(PlanarField(2, 4, condition_size=3, key=KEY)).transform_and_log_det(x)
     with pytest.raises(ArgumentError, match="unknown noise 'gauss'"):
         Hutchinson("gauss")
+    with pytest.raises(ArgumentError, match=r"points of shape \(2,\), got \(3,\)"):
+        ContinuousFlow(PlanarField(2, 4, key=KEY)).transform_and_log_det(jnp.zeros(3))
+    with pytest.raises(ArgumentError, match=r"points of shape \(2,\), got \(3,\)"):
+        ContinuousFlow(GatedMLP(2, (4,), key=KEY)).transform_and_log_det(jnp.zeros(3))
+    with pytest.raises(ArgumentError, match="most must be at least 1, got 0"):
+        ExactTrace(0)
     with pytest.raises(ArgumentError, match="t1 must be"):
         ContinuousFlow(LINEAR, t1=0.0)
     with pytest.raises(ArgumentError, match=r"field must be callable as field\(t, x, condition\)"):

@@ -20,10 +20,16 @@ def in_double():
         yield
 
 
-def alone(i, y, mu, w):
-    """One example, with its own times and tolerance."""
-    ts = np.asarray(TS[i])[np.asarray(MASK[i])].astype(float)
-    return ode.odeint(van_der_pol, y, ts, (mu, w), solver=ode.Dopri5(float(RTOL[i]), 1e-7))
+@jax.jit
+def alone(y, mu, w, ts, rtol):
+    """One example, with its own times and tolerance, and the gradients of a loss."""
+
+    def loss(y, mu, w):
+        found = ode.odeint(van_der_pol, y, ts, (mu, w), solver=ode.Dopri5(rtol, 1e-7))
+        return jnp.sum(jnp.sin(found.ys)), found
+
+    gradients, found = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(y, mu, w)
+    return found, gradients
 
 
 def solve(y0, mu, w):
@@ -38,14 +44,12 @@ def test_every_example_is_solved_as_if_alone():
     gradient = jax.jit(jax.grad(lambda *a: jnp.sum(jnp.sin(solve(*a).ys)), argnums=(0, 1, 2)))(y0, mu, w)
     shared = 0.0
     for i in range(N):
-        one = alone(i, y0[i], mu[i], w)
+        ts = TS[i][np.asarray(MASK[i])].astype(float)
+        one, (to_y, to_mu, to_w) = alone(y0[i], mu[i], w, ts, RTOL[i].astype(float))
         n = one.ys.shape[0]
         assert relative(found.ys[i, :n], one.ys) < 1e-12
         assert (found.ys[i, n:] == 0).all()
         assert found.stats.accepted[i] == one.stats.accepted
-        to_y, to_mu, to_w = jax.grad(lambda *a, i=i: jnp.sum(jnp.sin(alone(i, *a).ys)), argnums=(0, 1, 2))(
-            y0[i], mu[i], w
-        )
         assert relative(gradient[0][i], to_y) < 1e-9
         assert relative(gradient[1][i], to_mu) < 1e-9
         shared += to_w
@@ -76,10 +80,28 @@ def test_failures_are_named():
         ).block_until_ready()
 
 
+def test_traced_masks_and_times():
+    def solve(ts, mask):
+        options = {"mask": mask, "solver": ode.RK4(4), "throw": False}
+        return ode.odeint_batch(lambda t, y, args: -y, jnp.ones(3), ts, **options).status
+
+    gap = MASK.at[1].set(jnp.array([True, False, True]))
+    short = MASK.at[2].set(jnp.array([True, False, False]))
+    solve = jax.jit(solve)
+    wrong, done = ode.Status.TIMES, ode.Status.DONE
+    assert solve(TS, MASK).tolist() == [done, done, done]
+    assert solve(TS, gap).tolist() == [done, wrong, done]
+    assert solve(TS, short).tolist() == [done, done, wrong]
+    assert solve(TS.at[0, 1].set(5.0), MASK).tolist() == [wrong, done, done]
+
+
 def test_what_it_refuses():
-    def wrongly(message, y0=None, ts=((0.0, 1.0),) * 3, **options):
+    def wrongly(message, y0=None, ts=((0.0, 1.0),) * 3, field=lambda t, y, args: y, **options):
+        y0 = jnp.ones(3) if y0 is None else y0
         with pytest.raises(ArgumentError, match=message):
-            ode.odeint_batch(lambda t, y, args: y, jnp.ones(3) if y0 is None else y0, ts, **options)
+            ode.odeint_batch(field, y0, ts, **options)
+        with pytest.raises(ArgumentError, match=message):
+            jax.jit(lambda _: ode.odeint_batch(field, y0, ts, **options).ys)(0.0)
 
     wrongly(
         r"ts has rows of \[2, 3\] times: fill them up.*mask", ts=[[0.0, 1.0], [0.0, 1.0, 2.0], [0.0, 1.0]]
@@ -99,4 +121,11 @@ def test_what_it_refuses():
         "atol must be finite and greater than zero, got -1",
         solver=ode.Dopri5(1e-3, jnp.array([1e-3, -1.0, 1e-3])),
     )
+    wrongly(r"ts must hold numbers, got", ts=[[0.0, 1.0], 3.0, [1.0, 2.0]])
+    wrongly(r"mask must hold numbers, got", mask=[[True], [True, True], [True]])
+    axes = "args_axes must say which axis of args is that of the 3 examples, got "
+    wrongly(axes + "0: .*inconsistent sizes", args=jnp.ones(4), args_axes=0)
+    wrongly(axes + "0: .*rank should be at least 1", args=2.0, args_axes=0)
+    wrongly(axes + r"\(0, 0\): pytree structure", args=(1.0,), args_axes=(0, 0))
+    wrongly(r"callable as field\(t, y, args\), but takes", args=None, field=lambda t, y: y)
     wrongly("solver must not be a black box", solver=ode.blackbox("LSODA"))

@@ -82,7 +82,9 @@ def test_gradients_are_those_of_expm(name):
         assert relative(a, b) < 1e-6
 
 
-@pytest.mark.parametrize("name", ["LSODA", "traced forwards", "diffrax"])
+@pytest.mark.parametrize(
+    "name", ["LSODA", "traced forwards", pytest.param("diffrax", marks=pytest.mark.slow)]
+)
 def test_under_jit_and_vmap(name):
     y0 = jnp.array(Y0) * jnp.arange(1.0, 3.0)[:, None]
     gradient = jax.grad(lambda y: loss(y, jnp.array(TS), jnp.array(A), SOLVERS[name]))
@@ -138,3 +140,93 @@ def test_a_field_that_closes_over_integers():
         return jnp.sum(solved.ys[-1])
 
     assert jax.jit(jax.grad(loss))(0.5) == pytest.approx(-3 * np.exp(-0.5), rel=1e-6)
+
+
+def decay(t, y, args):
+    return -y
+
+
+def silent(fun, y0, ts):
+    """Euler's method, which goes nowhere if time runs back."""
+    ys, t = [y0], ts[0]
+    for end in ts[1:]:
+        y = ys[-1]
+        while t < end:
+            y, t = y + 0.01 * fun(t, y), t + 0.01
+        ys.append(y)
+    return np.stack(ys)
+
+
+def gradient(solver, field=decay, y0=(1.0, 2.0)):
+    def loss(y):
+        return jnp.sum(ode.odeint(field, y, jnp.array([0.0, 1.0]), solver=solver).ys[-1])
+
+    return jax.block_until_ready(jax.jit(jax.grad(loss))(jnp.array(y0)))
+
+
+def test_a_field_without_parameters():
+    np.testing.assert_allclose(gradient(SOLVERS["RK45"]), jnp.exp(-jnp.ones(2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("message", "result"),
+    [
+        ("returned states that are not finite", lambda fun, y0, ts: np.full((2, 2), np.nan)),
+        ("must return real states, got object", lambda fun, y0, ts: None),
+        ("must return real states, got complex", lambda fun, y0, ts: np.ones((2, 2)) * 1j),
+        ("came off", lambda fun, y0, ts: {}["came off"]),
+        ("does not come back.*If the solver can only go forwards in time.*forwards=True", silent),
+    ],
+)
+def test_what_a_black_box_may_not_do(message, result):
+    with pytest.raises(Exception, match=message):
+        gradient(ode.blackbox(result))
+
+
+def test_what_a_traced_black_box_may_not_do():
+    with pytest.raises(Exception, match="returned states that are not finite"):
+        gradient(ode.blackbox(lambda fun, y0, ts: jnp.stack([y0, jnp.nan * y0]), traced=True))
+
+
+def test_a_field_that_is_not_finite_does_not_hang():
+    """SciPy's methods would look for a first step for ever."""
+    with pytest.raises(Exception, match="the field is not finite at the first time, t = 0"):
+        gradient(SOLVERS["RK45"], field=lambda t, y, args: jnp.log(-y))
+    with pytest.raises(Exception, match="initial state `y0` must be finite"):
+        gradient(SOLVERS["RK45"], y0=(1.0, jnp.nan))
+
+
+def test_derivatives_that_a_black_box_does_not_have():
+    def loss(y):
+        return jnp.sum(ode.odeint(decay, y, jnp.array([0.0, 1.0]), solver=SOLVERS["RK45"]).ys)
+
+    y = jnp.ones(2)
+    for forward in (
+        lambda: jax.jvp(loss, (y,), (y,)),
+        lambda: jax.jit(lambda y: jax.jvp(loss, (y,), (y,)))(y),
+    ):
+        with pytest.raises(ArgumentError, match=r"gradients in reverse mode only.*adjoint=Unrolled\(\)"):
+            forward()
+    for second in (jax.hessian(loss), jax.jacrev(jax.jacrev(loss))):
+        with pytest.raises(ArgumentError, match=r"first derivatives only.*adjoint=Unrolled\(\)"):
+            second(y)
+
+
+def test_bad_arguments():
+    with pytest.raises(ArgumentError, match=r"a solver, not a class of them: write Tsit5\(\)"):
+        ode.blackbox(diffrax.Tsit5)
+    for name in ("rtol", "atol", "drift"):
+        with pytest.raises(ArgumentError, match=f"{name} must be finite and greater than zero, got -1"):
+            ode.blackbox("RK45", **{name: -1})
+    with pytest.raises(ArgumentError, match="max_steps must be at least 1"):
+        ode.blackbox("RK45", max_steps=0)
+    with pytest.raises(ArgumentError, match="throw must be True"):
+        ode.odeint(decay, 1.0, [0.0, 1.0], solver=SOLVERS["RK45"], throw=False)
+    with pytest.raises(ArgumentError, match="the field holds a random key.*draw the noise before"):
+        ode.odeint(
+            lambda t, y, key: jax.random.normal(key),
+            1.0,
+            [0.0, 1.0],
+            jax.random.key(0),
+            solver=SOLVERS["RK45"],
+        )

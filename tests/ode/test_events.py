@@ -140,6 +140,11 @@ def test_events_that_do_not_happen():
         jax.jit(lambda y: ode.odeint_event(fall, y, [0.0, 0.1], 9.81, **up).t)(
             jnp.array([1.0, 0.0])
         ).block_until_ready()
+    with pytest.raises(ode.SolveError, match="event function returned values that are not finite") as caught:
+        ode.odeint_event(
+            fall, jnp.array([1.0, 0.0]), [0.0, 9.0], 9.81, event=lambda t, y, args: jnp.sqrt(y[0] - 0.5) - 0.1
+        )
+    assert caught.value.status == ode.Status.EVENT_NOT_FINITE
     ends = jnp.array([0.1, 9.0])
     fired = jax.vmap(
         lambda end: (
@@ -163,6 +168,10 @@ def test_bad_events():
 
     wrongly(r"event must return one real number, got shape \(2,\)", event=lambda t, y, args: y)
     wrongly(r"event must return one real number, got shape \(\) of bool", event=lambda t, y, args: y[0] < 0)
+    wrongly("event must return one real number, got None", event=lambda t, y, args: None)
+    wrongly("event must return one real number, got 1:", event=lambda t, y, args: 1)
+    wrongly("event must return one real number, got 'x'", event=lambda t, y, args: "x")
+    wrongly(r"callable as event\(t, y, args\), but takes \(t, y\)", event=lambda t, y: y[0])
     wrongly("event must be a function", event=None)
     wrongly("direction must be -1, 0 or 1, got 2", direction=2)
     wrongly("ts must hold two times, the first and the one to give up at, got 3", ts=(0.0, 1.0, 2.0))

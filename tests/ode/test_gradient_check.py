@@ -79,5 +79,9 @@ def test_what_it_refuses():
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (1.0, 1.0), solver=ode.RK4(3))
     with pytest.raises(ArgumentError, match="adjoints must name at least one, got none"):
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (1.0, 1.0), adjoints={})
+    with pytest.raises(ArgumentError, match="y0 must be a floating-point array, got 1"):
+        ode.check_gradients(van_der_pol, 1, TS, (1.0, 1.0))
+    with pytest.raises(ArgumentError, match=r"loss must return one number, got shape \(2,\)"):
+        ode.check_gradients(van_der_pol, jnp.ones(2), TS, (1.0, 1.0), loss=lambda ys: ys[-1])
     with pytest.raises(ArgumentError, match="the solve failed; loosen them, raise max_steps"):
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (5.0, 1.0), max_steps=3)

@@ -10,7 +10,7 @@ from backthrough.core import ArgumentError, PRNGKey, Scalar, check_positive
 from backthrough.flows.bijection import Bijection, Condition, Point
 from backthrough.flows.fields import VectorField
 from backthrough.flows.trace import ExactTrace, Trace
-from backthrough.ode import Discrete, Dopri5, odeint
+from backthrough.ode import Dopri5, odeint
 
 
 class ContinuousFlow(Bijection):
@@ -24,7 +24,7 @@ class ContinuousFlow(Bijection):
         field: dx/dt, a `VectorField`; an Equinox module if it is to be trained.
         trace: How divergences are found where no closed form is.
         solver: Any solver of `backthrough.ode`.
-        adjoint: Where gradients come from.
+        adjoint: Where gradients come from; None for `Discrete`, or with a black box, which brings its own.
         t1: Length of the time.
     """
 
@@ -47,8 +47,10 @@ class ContinuousFlow(Bijection):
         if not callable(self.field):
             raise ArgumentError(f"field must be callable as field(t, x, condition), got {field!r}")
         self.trace = ExactTrace() if trace is None else trace
+        if not isinstance(self.trace, Trace):
+            raise ArgumentError(f"trace must be ExactTrace() or Hutchinson(), got {trace!r}")
         self.solver = Dopri5() if solver is None else solver
-        self.adjoint = Discrete() if adjoint is None else adjoint
+        self.adjoint = adjoint
         self.t1 = check_positive("t1", t1)
 
     def transform_and_log_det(
@@ -66,6 +68,8 @@ class ContinuousFlow(Bijection):
     def _solve(
         self, x: Point, condition: Condition, span: tuple[float, float], key: PRNGKey | None
     ) -> tuple[Point, Scalar]:
+        if x.ndim != 1:
+            raise ArgumentError(f"a flow takes one point of shape (size,), got {x.shape}; use jax.vmap")
         closed = hasattr(self.field, "with_divergence")
         noise = None if closed else self.trace.draw(x, key=key)
 

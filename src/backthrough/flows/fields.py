@@ -1,7 +1,7 @@
 """Vector fields for continuous flows."""
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -59,6 +59,7 @@ class PlanarField(eqx.Module):
 
     def with_divergence(self, t: Scalar, x: Point, condition: Condition = None) -> tuple[Point, Scalar]:
         """dx/dt and its divergence (Chen et al. 2018, eq. 10)."""
+        _check_size(x, self.size)
         out = self.network(_clock(t, condition, self.condition_size))
         split = self.width * self.size
         weight = out[:split].reshape(self.width, self.size)
@@ -107,11 +108,17 @@ class GatedMLP(eqx.Module):
 
     def __call__(self, t: Scalar, x: Point, condition: Condition = None) -> Point:
         """dx/dt."""
+        _check_size(x, self.layers[0].in_features)
         clock = _clock(t, condition, self.condition_size)
         for index, (layer, gate, shift) in enumerate(zip(self.layers, self.gates, self.shifts, strict=True)):
             x = jnp.tanh(x) if index else x
             x = layer(x) * jax.nn.sigmoid(gate(clock)) + shift(clock)
         return x
+
+
+def _check_size(x: Point, size: Any) -> None:
+    if x.shape != (size,):
+        raise ArgumentError(f"the field is one of points of shape ({size},), got {x.shape}")
 
 
 def _clock(t: Scalar, condition: Condition, condition_size: int) -> Float[Array, "clock"]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice
+from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice, check_integer, check_key
 from backthrough.flows.bijection import Point
 
 Velocity = Callable[[Point], Point]
@@ -37,6 +37,9 @@ class ExactTrace(Trace):
     """
 
     most: int = eqx.field(static=True, default=64)
+
+    def __check_init__(self) -> None:
+        check_integer("most", self.most, minimum=1)
 
     def draw(self, x: Point, *, key: PRNGKey | None) -> None:
         """No noise."""
@@ -68,6 +71,7 @@ class Hutchinson(Trace):
         """e, for the whole of one solve."""
         if key is None:
             raise ArgumentError("Hutchinson() estimates the trace with noise and needs key=")
+        check_key(key)
         draw = jax.random.rademacher if self.noise == "rademacher" else jax.random.normal
         return draw(key, x.shape, x.dtype)
 

@@ -13,7 +13,13 @@ from jaxtyping import Array, PyTree
 from backthrough.core import ArgumentError, check_integer
 from backthrough.ode.adjoints import Discrete
 from backthrough.ode.blackbox import BlackBox
-from backthrough.ode.checks import check_adjoint, check_solver, check_times, check_tolerances
+from backthrough.ode.checks import (
+    as_numbers,
+    check_adjoint,
+    check_solver,
+    check_times,
+    check_tolerances,
+)
 from backthrough.ode.flatten import check_state
 from backthrough.ode.odeint import n_steps_of, solve_compiled
 from backthrough.ode.solution import Solution, SolveError, Status, raise_unless_done
@@ -81,6 +87,7 @@ def odeint_batch(
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
     times, mask = _check_grids(ts, mask, n, dtype)
     tolerances = _check_tolerances(solver, n, dtype)
+    _check_axes(args, args_axes, n)
 
     def one(y0: PyTree, times: Array, tolerances: Array, args: PyTree) -> Solution:
         options = (solver.tableau, adjoint, max_steps, n_steps_of(solver), throw)
@@ -107,15 +114,27 @@ def _batch_size(y0: PyTree) -> int:
     return next(iter(sizes.values()))
 
 
+def _check_axes(args: PyTree, args_axes: Any, n: int) -> None:
+    mapped = eqx.filter_vmap(lambda one, args: one, in_axes=(0, args_axes))
+    try:
+        eqx.filter_eval_shape(mapped, np.zeros(n), args)
+    except ValueError as error:
+        raise ArgumentError(
+            f"args_axes must say which axis of args is that of the {n} examples, got {args_axes!r}: {error}"
+        ) from None
+
+
 def _check_grids(ts: Any, mask: Any, n: int, dtype: Any) -> tuple[Array, Array | None]:
     """The times of every example, filled up with its last one, and the mask."""
-    if isinstance(ts, (list, tuple)) and len({np.shape(row) for row in ts}) > 1:
+    if isinstance(ts, (list, tuple)) and all(np.ndim(row) == 1 for row in ts):
         lengths = sorted({len(row) for row in ts})
+    else:
+        lengths = []
+    if len(lengths) > 1:
         raise ArgumentError(
             f"ts has rows of {lengths} times: fill them up to one length, and say with mask which are real"
         )
-    if not isinstance(ts, jax.Array):
-        ts = np.asarray(ts)
+    ts = as_numbers("ts", ts)
     if jnp.ndim(ts) == 1:
         if mask is not None:
             raise ArgumentError("mask needs times for each example, ts of shape (batch, times)")
@@ -123,7 +142,7 @@ def _check_grids(ts: Any, mask: Any, n: int, dtype: Any) -> tuple[Array, Array |
     if jnp.ndim(ts) != 2 or jnp.shape(ts)[0] != n:
         raise ArgumentError(f"ts must have shape (times,) or ({n}, times), got {jnp.shape(ts)}")
     if mask is not None:
-        mask = mask if isinstance(mask, jax.Array) else np.asarray(mask)
+        mask = as_numbers("mask", mask)
         if jnp.shape(mask) != jnp.shape(ts) or mask.dtype != bool:
             raise ArgumentError(
                 f"mask must be true or false for every time, of shape {jnp.shape(ts)}, got {mask.dtype} of "
@@ -149,6 +168,8 @@ def _check_grids(ts: Any, mask: Any, n: int, dtype: Any) -> tuple[Array, Array |
     if mask is None:
         return times, None
     mask = jnp.asarray(mask)
+    usable = jnp.all(mask[:, 1:] <= mask[:, :-1], axis=1) & mask[:, 1]  # seen here while tracing
+    times = jnp.where(usable[:, None], times, jnp.nan)
     last = jnp.take_along_axis(times, jnp.sum(mask, axis=1, keepdims=True) - 1, axis=1)
     return jnp.where(mask, times, last), mask
 
@@ -159,6 +180,7 @@ def _check_tolerances(solver: Any, n: int, dtype: Any) -> Array:
     finest = {}
     for name in ("rtol", "atol"):
         value = getattr(solver, name)
+        value = value if isinstance(value, Tracer) else as_numbers(name, value)
         if jnp.shape(value) not in ((), (n,)):
             raise ArgumentError(f"{name} must be one number or have shape ({n},), got {jnp.shape(value)}")
         if not isinstance(value, Tracer):

@@ -1,7 +1,8 @@
 """Gradients through any ODE solver, with nothing but calls to that same solver."""
 
+import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -10,9 +11,11 @@ import numpy as np
 from jaxtyping import Array
 from scipy.integrate import solve_ivp
 
-from backthrough.core import ArgumentError, check_choice, check_positive
+from backthrough.core import ArgumentError, check_choice, check_integer, check_positive
 from backthrough.ode.flatten import Flat
+from backthrough.ode.reverse_only import reverse_only
 
+NOT_FINITE = "states that are not finite: the solution may blow up, or the solver have failed"
 SCIPY = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
 BlackBoxSolver = Callable[[Callable[[Any, Any], Any], Any, Any], Any]
@@ -66,12 +69,16 @@ def blackbox(
             largest value, the problem cannot be solved backwards, and the gradient is refused.
 
     Raises:
-        ArgumentError: if the name is unknown, or `solver` cannot be called.
+        ArgumentError: if the name is unknown, `solver` cannot be called, or a number cannot be used.
     """
-    check_positive("drift", drift)
+    for name, value in (("rtol", rtol), ("atol", atol), ("drift", drift)):
+        check_positive(name, value)
+    check_integer("max_steps", max_steps, minimum=1)
     if isinstance(solver, str):
         method = check_choice("SciPy method", solver, SCIPY)
         return BlackBox(_scipy(method, rtol, atol), f"SciPy's {method}", False, False, drift)
+    if isinstance(solver, type):
+        raise ArgumentError(f"a black box is a solver, not a class of them: write {solver.__name__}()")
     if type(solver).__module__.partition(".")[0] == "diffrax":
         name = f"diffrax's {type(solver).__name__}"
         return BlackBox(_diffrax(solver, rtol, atol, max_steps), name, True, False, drift)
@@ -117,6 +124,11 @@ def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
     """The flat states at `ts`, shape (times, size), with gradients to state, leaves and times."""
     is_parameter = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in flat.leaves]
     parameters = [leaf for leaf, yes in zip(flat.leaves, is_parameter, strict=True) if yes]
+    if not solver.traced and any(jnp.issubdtype(x.dtype, jax.dtypes.prng_key) for x in flat.leaves):
+        raise ArgumentError(
+            f"the field holds a random key, which {solver.name} on the host cannot be given: draw the noise "
+            "before the solve, and pass it in args"
+        )
     others = [leaf for leaf, yes in zip(flat.leaves, is_parameter, strict=True) if not yes]
 
     def field(t: Array, y: Array, parameters: list[Any], others: list[Any]) -> Array:
@@ -138,7 +150,8 @@ def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
         return _call(solver, on_host, y0, ts, parameters, others)
 
     def forward(y0: Array, ts: Array, parameters: list[Any], others: list[Any]) -> tuple[Array, Any]:
-        ys = solve(y0, ts, parameters, others)
+        y0, ts, parameters = jax.tree_util.tree_map(_first_derivative_only, (y0, ts, parameters))
+        ys = _call(solver, on_host, y0, ts, parameters, others)
         return ys, (ys, ts, parameters, others)
 
     def backward(kept: Any, ct: Array) -> tuple[Any, ...]:
@@ -157,13 +170,27 @@ def solve_blackbox(solver: BlackBox, flat: Flat, ts: Array) -> Array:
             if index == 0:
                 ct_ts = ct_ts.at[0].set(-jnp.sum(adjoint * slopes[0]))
             adjoint = adjoint + ct[index]
-        at = np.cumsum([p.size for p in parameters])[:-1]
-        shaped = [x.reshape(p.shape) for x, p in zip(jnp.split(sums, at), parameters, strict=True)]
+        ends = np.cumsum([p.size for p in parameters], dtype=int)
+        shaped = [sums[end - p.size : end].reshape(p.shape) for end, p in zip(ends, parameters, strict=True)]
         nothing = [np.zeros(x.shape, jax.dtypes.float0) for x in others]
         return adjoint, ct_ts, shaped, nothing
 
     solve.defvjp(forward, backward)
-    return solve(flat.y0, ts, parameters, others)
+    return solve(reverse_only(flat.y0), reverse_only(ts), [reverse_only(x) for x in parameters], others)
+
+
+@jax.custom_jvp
+def _first_derivative_only(x: Array) -> Array:
+    """`x`, which cannot be differentiated."""
+    return x
+
+
+@_first_derivative_only.defjvp
+def _refuse(primals: Any, tangents: Any) -> NoReturn:
+    raise ArgumentError(
+        "a black box has first derivatives only; for second derivatives use a solver of backthrough.ode with "
+        "adjoint=Unrolled()"
+    )
 
 
 def _came_back(solver: BlackBox, end: Array, ys: Array, index: int) -> Array:
@@ -173,8 +200,9 @@ def _came_back(solver: BlackBox, end: Array, ys: Array, index: int) -> Array:
         end,
         ~(off <= solver.drift * jnp.max(jnp.abs(ys))),
         f"{solver.name}: solved backwards, the state does not come back to where it was (to within drift="
-        f"{solver.drift:g} of the largest), so the gradient would be wrong. This problem cannot be "
-        "integrated backwards; use a solver of backthrough.ode with Discrete(), or shorter intervals in ts",
+        f"{solver.drift:g} of the largest), so the gradient would be wrong. If the solver can only go "
+        "forwards in time, give blackbox forwards=True; if the problem cannot be integrated backwards, use a "
+        "solver of backthrough.ode with Discrete(), or shorter intervals in ts",
     )
 
 
@@ -190,13 +218,19 @@ def _call(
         return direction * field(direction * t, y, parameters, others)
 
     ys = solver.call(fun, y0, direction * ts)
-    _check_shape(solver, jnp.shape(ys), (len(ts), *y0.shape))
-    return jnp.asarray(ys, y0.dtype)
+    _check_result(solver, ys, (len(ts), *y0.shape))
+    return eqx.error_if(
+        jnp.asarray(ys, y0.dtype), ~jnp.all(jnp.isfinite(ys)), f"{solver.name} returned {NOT_FINITE}"
+    )
 
 
-def _check_shape(solver: BlackBox, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if shape != expected:
-        raise ArgumentError(f"{solver.name} must return states of shape {expected}, got {shape}")
+def _check_result(solver: BlackBox, ys: Any, expected: tuple[int, ...]) -> None:
+    if not isinstance(ys, (np.ndarray, jax.Array)):
+        raise ArgumentError(f"{solver.name} must return an array of shape {expected}, got {ys!r}")
+    if not (jnp.issubdtype(ys.dtype, jnp.floating) or jnp.issubdtype(ys.dtype, jnp.integer)):
+        raise ArgumentError(f"{solver.name} must return real states, got {ys.dtype}")
+    if ys.shape != expected:
+        raise ArgumentError(f"{solver.name} must return states of shape {expected}, got {ys.shape}")
 
 
 def _call_on_host(
@@ -207,18 +241,23 @@ def _call_on_host(
     def on_host(*arguments: Any) -> np.ndarray:
         # JAX within a callback wants NumPy: it could wait for ever for an array of its own
         y0, ts, parameters, others = jax.tree_util.tree_map(np.asarray, arguments)
+        calls = itertools.count()
         down = solver.forwards and ts[-1] < ts[0]
 
         def fun(t: Any, y: Any) -> np.ndarray:
             time = np.asarray(-t if down else t, y0.dtype)
             slope = np.asarray(field(time, np.asarray(y, y0.dtype), parameters, others))
+            if next(calls) == 0 and not np.isfinite(slope).all():  # some solvers would try for ever
+                raise ValueError(f"the field is not finite at the first time, t = {time:g}")
             return -slope if down else slope
 
         try:
             ys = np.asarray(solver.call(fun, y0, -ts if down else ts))
         except Exception as error:
             raise RuntimeError(f"{solver.name} failed: {error}") from error
-        _check_shape(solver, ys.shape, (len(ts), *y0.shape))
+        _check_result(solver, ys, (len(ts), *y0.shape))
+        if not np.isfinite(ys).all():
+            raise RuntimeError(f"{solver.name} returned {NOT_FINITE}")
         return ys.astype(y0.dtype)
 
     result = jax.ShapeDtypeStruct((ts.shape[0], *y0.shape), y0.dtype)

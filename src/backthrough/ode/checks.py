@@ -13,7 +13,28 @@ from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolat
 from backthrough.ode.blackbox import BlackBox
 from backthrough.ode.flatten import check_state
 from backthrough.ode.rosenbrock import Rosenbrock
+from backthrough.ode.solution import Status
 from backthrough.ode.solvers import Adaptive, FixedStep
+
+CURES = {2: "give y0 in float32", 4: "enable double precision with jax.config.update('jax_enable_x64', True)"}
+
+
+def as_numbers(name: str, value: Any) -> Any:
+    """`value` as an array; a list may hold numbers that are traced.
+
+    Raises:
+        ArgumentError: if it holds anything else, or is ragged.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    try:
+        traced = any(isinstance(x, Tracer) for x in jax.tree_util.tree_leaves(value))
+        array = jnp.asarray(value) if traced else np.asarray(value)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.number)):
+        raise ArgumentError(f"{name} must hold numbers, got {value!r}")
+    return array
 
 
 def check_times(ts: Any, dtype: Any) -> Array:
@@ -22,8 +43,7 @@ def check_times(ts: Any, dtype: Any) -> Array:
     Raises:
         ArgumentError: naming the first entry that is not allowed.
     """
-    if not isinstance(ts, jax.Array):
-        ts = np.asarray(ts)
+    ts = as_numbers("ts", ts)
     if jnp.ndim(ts) != 1 or jnp.shape(ts)[0] < 2:
         raise ArgumentError(f"ts must hold at least two times along one axis, got shape {jnp.shape(ts)}")
     if not jnp.issubdtype(jnp.result_type(ts), jnp.floating):
@@ -50,9 +70,10 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
     Raises:
         ArgumentError: if one is not positive, or is finer than the precision.
     """
-    finest = 4 * float(jnp.finfo(dtype).eps)
+    finest = finest_rtol(dtype)
     for name in ("rtol", "atol"):
         value = getattr(solver, name)
+        value = value if isinstance(value, Tracer) else as_numbers(name, value)
         if jnp.ndim(value):
             raise ArgumentError(
                 f"{name} must be one number, got shape {jnp.shape(value)}; with a tolerance for each example "
@@ -60,15 +81,35 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
             )
         if isinstance(value, Tracer):
             continue
-        number = float(value)
+        if np.iscomplexobj(value):
+            raise ArgumentError(f"{name} must be a real number, got {value}")
+        number = float(np.asarray(value).astype(dtype))
         if not (np.isfinite(number) and number > 0):
             raise ArgumentError(f"{name} must be finite and greater than zero, got {number}")
         if name == "rtol" and number < finest:
             raise ArgumentError(
-                f"rtol must be at least {finest:.1e} in {jnp.dtype(dtype)}, got {number:.1e}; enable double "
-                "precision with jax.config.update('jax_enable_x64', True)"
+                f"rtol must be at least {finest:.1e} in {jnp.dtype(dtype)}, got {number:.1e}; "
+                + CURES.get(jnp.dtype(dtype).itemsize, "loosen it")
             )
     return jnp.stack([jnp.asarray(solver.rtol, dtype), jnp.asarray(solver.atol, dtype)])
+
+
+def finest_rtol(dtype: Any) -> float:
+    """The finest relative tolerance that a precision has steps for."""
+    return 4 * float(jnp.finfo(dtype).eps)
+
+
+def check_traced(times: Array, tolerances: Array) -> tuple[Array, Array]:
+    """Times and a status, for what could not be seen while tracing.
+
+    Times that turn back, or tolerances that are of no use, make all times NaN and the status say why. A
+    traced time may repeat its neighbour, as padding does; the state is then the same.
+    """
+    ts, (rtol, atol) = jax.lax.stop_gradient(times), tolerances
+    one_way = jnp.all(jnp.diff(ts) * jnp.where(ts[-1] >= ts[0], 1, -1) >= 0) & jnp.all(jnp.isfinite(ts))
+    usable = (rtol >= finest_rtol(ts.dtype)) & (atol > 0) & jnp.isfinite(rtol) & jnp.isfinite(atol)
+    status = jnp.where(one_way, jnp.where(usable, Status.DONE, Status.TOLERANCES), Status.TIMES)
+    return jnp.where(one_way & usable, times, jnp.nan), status
 
 
 def check_kind(name: str, value: Any, kinds: tuple[type, ...], known: str) -> None:
@@ -87,6 +128,8 @@ def check_solver(solver: Any) -> None:
         "Dopri5(), Tsit5(), Bosh3(), Dopri8(), Rodas5P(), Euler(n), Midpoint(n), Heun(n), RK4(n), "
         "blackbox(...)",
     )
+    if isinstance(solver, FixedStep):
+        check_integer("n_steps", solver.n_steps, minimum=1)
 
 
 def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
@@ -104,6 +147,8 @@ def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
             f"{name}() needs an explicit solver, Dopri5() for one, got {solver.tableau.name}; for stiff "
             "problems use adjoint=Discrete()"
         )
+    if isinstance(adjoint, Discrete) and adjoint.memory is not None:
+        check_positive("memory", adjoint.memory)
     if isinstance(adjoint, Continuous) and adjoint.checkpoints is not None:
         check_integer("checkpoints", adjoint.checkpoints, minimum=2)
     if isinstance(adjoint, Backsolve):

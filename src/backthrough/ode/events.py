@@ -15,9 +15,9 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from backthrough.core import ArgumentError
 from backthrough.ode.adjoints import Discrete, Unrolled
-from backthrough.ode.checks import check_problem
+from backthrough.ode.checks import check_problem, check_traced
 from backthrough.ode.differentiate import Solve, leading_axes, unpack_all
-from backthrough.ode.flatten import Flat, flatten
+from backthrough.ode.flatten import Flat, check_takes, flatten
 from backthrough.ode.methods import Adjoint, method_of
 from backthrough.ode.onestep import polynomials
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
@@ -28,7 +28,7 @@ from backthrough.ode.stepping import DONE, MAX_STEPS, RUNNING, State, start, try
 from backthrough.ode.unrolled import solve_unrolled
 
 PLACES = 8  # in every step, where the event function is looked at
-FIRED = 6  # a status of the search only
+FIRED = -2  # a status of the search only
 
 
 class Event(NamedTuple):
@@ -82,6 +82,8 @@ class Search(Program):
         problem = self.problem
         state = start(problem, setting, y0)
         first = at(state.s, y0)
+        lost = (state.status == RUNNING) & ~jnp.isfinite(first)
+        state = state._replace(status=jnp.where(lost, Status.EVENT_NOT_FINITE, state.status))
         if self.direction == 0:
             at_once = (state.status == RUNNING) & (first == 0)
             state = state._replace(status=jnp.where(at_once, Status.EVENT_AT_START, state.status))
@@ -101,7 +103,9 @@ class Search(Program):
             low = index.astype(y0.dtype) / PLACES
             here = _Place(state.s, h, state.y, low, low + 1 / PLACES)
             place = _Place(*(jnp.where(fires, a, b) for a, b in zip(here, place, strict=True)))
-            status = jnp.where(fires, FIRED, new.status)
+            lost = made & ~jnp.all(jnp.isfinite(values), axis=0)
+            status = jnp.where(lost, Status.EVENT_NOT_FINITE, new.status)
+            status = jnp.where(fires, FIRED, status)
             return new._replace(status=status), jnp.where(made, values[-1], before), place, tried + 1
 
         carry = (state, first, place, jnp.asarray(0, jnp.int32))
@@ -218,7 +222,7 @@ def odeint_event(
         raise ArgumentError("solver must be one that chooses its steps, like Dopri5(): events need it")
     if not callable(event):
         raise ArgumentError(f"event must be a function event(t, y, args) -> number, got {event!r}")
-    if direction not in (-1, 0, 1):
+    if isinstance(direction, jax.Array) or direction not in (-1, 0, 1):
         raise ArgumentError(f"direction must be -1, 0 or 1, got {direction!r}")
     adjoint = Discrete() if adjoint is None else adjoint
     y0, times, tolerances, max_steps = check_problem(y0, ts, solver, adjoint, max_steps)
@@ -250,6 +254,7 @@ def _solve(
     flat_event, leaves = _flatten_event(event, flat, y0, args)
     problem = Problem(flat.field, tableau, max_steps, memory=getattr(adjoint, "memory", None), throw=throw)
     n = len(flat.leaves)
+    times, wrong = check_traced(times, tolerances)
     tolerances = jax.lax.stop_gradient(tolerances)
     search = Search(
         problem._replace(field=lambda t, y, both: flat.field(t, y, both[:n])),
@@ -280,6 +285,7 @@ def _solve(
     t, y, (more, less, solved) = newton(t)
     accepted, rejected = accepted + more, rejected + less
     status = jnp.where(fired, solved, status)
+    status = jnp.where(wrong == Status.DONE, status, wrong)
     evaluations = (accepted + rejected) * tableau.n_stages
     stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, jax.lax.stop_gradient(t))
     return Event(t, flat.unflatten(y), fired, stats, status)
@@ -290,11 +296,14 @@ def _flatten_event(
 ) -> tuple[Callable[..., Array], list[Any]]:
     """The event function on flat states, and the arrays in it."""
     time = jnp.zeros((), flat.y0.dtype)
-    out = eqx.filter_eval_shape(lambda t, y, args: jnp.asarray(event(t, y, args)), time, y0, args)
-    if out.shape != () or not jnp.issubdtype(out.dtype, jnp.floating):
+    check_takes("event", event)
+    out = eqx.filter_eval_shape(event, time, y0, args)
+    shape, dtype = getattr(out, "shape", ()), getattr(out, "dtype", type(out))
+    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+        got = f"shape {shape} of {dtype}" if hasattr(out, "shape") else repr(out)
         raise ArgumentError(
-            f"event must return one real number, got shape {out.shape} of {out.dtype}: its zero "
-            "is the event, and its slope there makes the gradient"
+            f"event must return one real number, got {got}: its zero is the event, and its slope there makes "
+            "the gradient"
         )
     closed = eqx.filter_closure_convert(lambda t, y, args: jnp.asarray(event(t, y, args)), time, y0, args)
     arrays, static = eqx.partition((closed, args), eqx.is_array)
@@ -302,6 +311,6 @@ def _flatten_event(
 
     def flat_event(t: Array, y: Array, leaves: Sequence[Any]) -> Array:
         function, args = eqx.combine(jax.tree_util.tree_unflatten(structure, leaves), static)
-        return function(t, flat.unflatten(y), args).astype(flat.y0.dtype)
+        return jnp.asarray(function(t, flat.unflatten(y), args), flat.y0.dtype)
 
     return flat_event, leaves

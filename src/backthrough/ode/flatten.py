@@ -1,5 +1,6 @@
 """From a field on any pytree to one on a flat real vector, with all it closes over made explicit."""
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -69,8 +70,9 @@ def check_state(y0: PyTree) -> PyTree:
             leaf, (float, complex, np.ndarray, np.generic, jax.Array)
         ):
             raise ArgumentError(f"{name} must be a floating-point array, got {leaf!r}")
-        if not jnp.issubdtype(leaf if isinstance(leaf, type) else jnp.result_type(leaf), jnp.inexact):
-            raise ArgumentError(f"{name} must be a floating-point array, got one of {jnp.result_type(leaf)}")
+        dtype = getattr(leaf, "dtype", type(leaf))
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise ArgumentError(f"{name} must be a floating-point array, got one of {dtype}")
         if not isinstance(leaf, Tracer) and not np.isfinite(np.asarray(leaf)).all():
             raise ArgumentError(f"{name} is not finite: {leaf}")
         leaves.append(jnp.asarray(leaf))
@@ -79,6 +81,8 @@ def check_state(y0: PyTree) -> PyTree:
         raise ArgumentError(
             f"all leaves of y0 must have one precision, got {', '.join(sorted(map(str, kinds)))}"
         )
+    if not any(leaf.size for leaf in leaves):
+        raise ArgumentError("y0 has no entries: all of its arrays are empty")
     return jax.tree_util.tree_unflatten(tree, leaves)
 
 
@@ -86,6 +90,7 @@ def check_field(field: Callable[..., PyTree], time: Array, y0: PyTree, args: PyT
     """Raises `ArgumentError` unless the field returns what `y0` is."""
     if not callable(field):
         raise ArgumentError(f"field must be a function field(t, y, args) -> dy/dt, got {field!r}")
+    check_takes("field", field)
     out = eqx.filter_eval_shape(field, time, y0, args)
     expected, got = jax.tree_util.tree_structure(y0), jax.tree_util.tree_structure(out)
     if expected != got:
@@ -94,7 +99,9 @@ def check_field(field: Callable[..., PyTree], time: Array, y0: PyTree, args: PyT
         jax.tree_util.tree_leaves_with_path(y0), jax.tree_util.tree_leaves(out), strict=True
     ):
         name = jax.tree_util.keystr(path) or "its only leaf"
-        shape, dtype = getattr(value, "shape", ()), getattr(value, "dtype", jnp.result_type(value))
+        if not isinstance(value, (bool, int, float, complex, np.ndarray, jax.ShapeDtypeStruct)):
+            raise ArgumentError(f"the field returned {value!r} for leaf {name} of the state")
+        shape, dtype = jnp.shape(value), jnp.result_type(value)
         if shape != leaf.shape:
             raise ArgumentError(
                 f"the field returned shape {shape} for leaf {name} of the state, whose shape is {leaf.shape}"
@@ -103,6 +110,20 @@ def check_field(field: Callable[..., PyTree], time: Array, y0: PyTree, args: PyT
             raise ArgumentError(
                 f"the field returned {dtype} for leaf {name} of the state, which is {leaf.dtype}"
             )
+
+
+def check_takes(name: str, function: Callable[..., Any]) -> None:
+    """Raises `ArgumentError` unless `function` can be called with time, state and args."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some callables have none
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        raise ArgumentError(
+            f"{name} must be callable as {name}(t, y, args), but takes {signature}: {error}"
+        ) from None
 
 
 def _to_flat(tree: PyTree) -> Array:

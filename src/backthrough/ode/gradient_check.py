@@ -15,7 +15,9 @@ from matplotlib.axes import Axes
 from backthrough.core import ArgumentError, check_positive
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated
 from backthrough.ode.checks import check_adjoint, check_tolerances
+from backthrough.ode.flatten import check_state
 from backthrough.ode.odeint import odeint
+from backthrough.ode.rosenbrock import Rosenbrock
 from backthrough.ode.solvers import Adaptive, Dopri5
 
 ADJOINTS = {
@@ -109,7 +111,7 @@ def check_gradients(
         loss: From the states at `ts` to a number; by default the sum of all of them.
         solver: The solver in question; `Dopri5()` by default.
         adjoints: The adjoints in question by name, the first one being that in use; by default
-            `Discrete`, `Continuous`, `Interpolated` and `Backsolve`.
+            `Discrete`, `Continuous`, `Interpolated` and `Backsolve`, of which `Rodas5P` has the first.
         max_steps: The most steps of a solve; the reference may take ten times as many.
         wanted: The relative error that is good enough.
 
@@ -134,14 +136,18 @@ def check_gradients(
         raise ArgumentError(
             "solver must be one that chooses its steps, like Dopri5(): others have no tolerance"
         )
-    adjoints = ADJOINTS if adjoints is None else adjoints
+    if adjoints is None:
+        stiff = isinstance(solver.tableau, Rosenbrock)
+        adjoints = {name: own for name, own in ADJOINTS.items() if name == "Discrete()" or not stiff}
+    if not isinstance(adjoints, Mapping):
+        raise ArgumentError(f"adjoints must give each adjoint a name, as a dict does, got {adjoints!r}")
     if not adjoints:
         raise ArgumentError("adjoints must name at least one, got none")
     for adjoint in adjoints.values():
         check_adjoint(adjoint, solver)
     wanted = check_positive("wanted", wanted)
     module: Any = field if isinstance(field, eqx.Module) else None
-    y0 = jax.tree_util.tree_map(jnp.asarray, y0)
+    y0 = check_state(y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype)
     args = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
     moving, fixed = eqx.partition((module, y0, jnp.asarray(ts), args), eqx.is_inexact_array)
@@ -162,7 +168,10 @@ def check_gradients(
                     max_steps=max_steps, throw=False,
                 )  # fmt: skip
                 if loss is not None:
-                    return loss(found.ys)
+                    value = jnp.asarray(loss(found.ys))
+                    if value.shape != ():
+                        raise ArgumentError(f"loss must return one number, got shape {value.shape}")
+                    return value
                 parts = [jnp.sum(jnp.real(x)) for x in jax.tree_util.tree_leaves(found.ys)]
                 return jnp.asarray(sum(parts))
 

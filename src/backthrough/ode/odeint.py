@@ -11,13 +11,13 @@ from jaxtyping import Array, PyTree
 from backthrough.core import ArgumentError
 from backthrough.ode.adjoints import Discrete, Unrolled
 from backthrough.ode.blackbox import BlackBox, solve_blackbox
-from backthrough.ode.checks import check_problem, check_solver, check_times
+from backthrough.ode.checks import check_problem, check_solver, check_times, check_traced
 from backthrough.ode.differentiate import Solve
 from backthrough.ode.flatten import check_state, flatten
 from backthrough.ode.methods import Adjoint, method_of
 from backthrough.ode.programs import bind
 from backthrough.ode.setting import Problem
-from backthrough.ode.solution import Solution, Stats, raise_unless_done
+from backthrough.ode.solution import Solution, Stats, Status, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 from backthrough.ode.unrolled import solve_unrolled
 from backthrough.ode.work import looped_if_large
@@ -70,6 +70,8 @@ def odeint(
     if isinstance(solver, BlackBox):
         if adjoint is not None:
             raise ArgumentError("adjoint must be left out: a black box has the continuous adjoint only")
+        if not throw:
+            raise ArgumentError("throw must be True: a black box that fails raises")
         y0 = check_state(y0)
         dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
         return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
@@ -118,15 +120,17 @@ def solve_compiled(
     Whether the solve has failed is for the caller to see.
     """
     flat = flatten(field, y0, args)
+    usable, wrong = check_traced(times, tolerances)
     tableau = looped_if_large(tableau, flat)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
     problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)
-    arguments = [flat.y0, times, jax.lax.stop_gradient(tolerances), *flat.leaves]
+    arguments = [flat.y0, usable, jax.lax.stop_gradient(tolerances), *flat.leaves]
     if isinstance(adjoint, Unrolled):
         results = solve_unrolled(problem, arguments)
     else:
         results = bind(Solve(problem, method_of(adjoint)), arguments)
     ys, accepted, rejected, status, reached = results
+    status = jnp.where(wrong == Status.DONE, status, wrong)
     ys = flat.unflatten(jnp.concatenate([flat.y0[None], ys]))
     stages = tableau.n_stages
     evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)

@@ -21,6 +21,9 @@ class Status(enum.IntEnum):
     NOT_FINITE = 3
     NO_EVENT = 4
     EVENT_AT_START = 5
+    EVENT_NOT_FINITE = 6
+    TIMES = 7
+    TOLERANCES = 8
 
     @property
     def meaning(self) -> str:
@@ -34,11 +37,17 @@ _MEANINGS = {
     "Rodas5P() if the problem is stiff",
     Status.STEP_UNDERFLOW: "the step size fell below what the time can resolve: the solution may blow up "
     "there, the tolerances may be too tight for its precision, or the problem may be stiff (see Rodas5P)",
-    Status.NOT_FINITE: "the field returned values that are not finite, however small the step",
+    Status.NOT_FINITE: "the field returned values that are not finite, however small the step; or y0 is not "
+    "finite",
     Status.NO_EVENT: "the event has not happened by the last time: give a later one, or look at its sign and "
     "direction",
     Status.EVENT_AT_START: "the event function is zero at the first time: to solve from there to the next "
     "event, give direction=1 (rising) or direction=-1 (falling)",
+    Status.EVENT_NOT_FINITE: "the event function returned values that are not finite before it happened",
+    Status.TIMES: "ts must be finite, and run forwards or backwards without turning round; a mask must be "
+    "true for the first times, at least two, and then false",
+    Status.TOLERANCES: "rtol and atol must be finite and greater than zero, and rtol not below four units of "
+    "the last digit",
 }
 
 

@@ -49,7 +49,7 @@ BAD_TOLERANCES = [
     (1e-3, 0.0),
     (1e-3, float("nan")),
     (float("inf"), 1e-3),
-    (1e-9, 1e-3),
+    (1e-18, 1e-3),
 ]
 
 

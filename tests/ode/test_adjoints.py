@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from backthrough import ode
@@ -205,3 +206,21 @@ def test_too_few_steps_for_the_way_back():
 
     with pytest.raises(Exception, match=r"Continuous\(\) needs more than four times max_steps = 8 steps"):
         jax.jit(jax.grad(loss))(1.0)
+
+
+@pytest.mark.parametrize("solver", [ode.Tsit5(1e-9, 1e-9), ode.RK4(200)])
+def test_a_time_that_repeats_has_a_gradient_of_its_own(solver):
+    """Of exp(-t), by differentiation through the steps, with second derivatives."""
+    with double():
+        ts, weights = jnp.array([0.0, 0.5, 0.5, 1.0, 1.0]), jnp.array([0.0, 1.0, 2.0, 3.0, 4.0])
+
+        @jax.jit
+        def loss(ts):
+            options = {"solver": solver, "adjoint": ode.Unrolled(), "max_steps": 64}
+            return weights @ ode.odeint(lambda t, y, args: -y, 1.0, ts, **options).ys
+
+        exact = weights * jnp.exp(-ts)
+        np.testing.assert_allclose(loss(ts), exact.sum(), rtol=1e-7)
+        gradient = jax.grad(loss)(ts)
+        np.testing.assert_allclose(gradient[1:], -exact[1:], rtol=1e-6)
+        np.testing.assert_allclose(jnp.diag(jax.hessian(loss)(ts))[1:], exact[1:], rtol=1e-3)

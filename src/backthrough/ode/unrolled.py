@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.differentiate import leading_axes, solution, unpack_all
+from backthrough.ode.differentiate import leading_axes, unpack_all
 from backthrough.ode.forward import integrate, integrate_fixed
 from backthrough.ode.onestep import step
 from backthrough.ode.points import Points, evaluate
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
 from backthrough.ode.setting import Problem, Setting, forward_field, unpack
-from backthrough.ode.stepping import State
+from backthrough.ode.stepping import DONE, State
 
 
 class Grid(Program):
@@ -55,7 +55,7 @@ def solve_unrolled(problem: Problem, arguments: Sequence[Any]) -> list[Array]:
     y0, setting = unpack(arguments, None)
     if not problem.tableau.adaptive:
         state, points, _ = integrate_fixed(problem, setting, y0, keep=False)
-        return solution(setting, state, points)
+        return _results(setting, state, points)
     constants = [jax.lax.stop_gradient(x) for x in arguments]
     s, h, begins, sizes, reached, accepted, rejected, status = bind(Grid(problem), constants)
     stretch = setting.span / jax.lax.stop_gradient(setting.span)  # the grid moves with the times
@@ -64,13 +64,26 @@ def solve_unrolled(problem: Problem, arguments: Sequence[Any]) -> list[Array]:
     state = State(reached, last, last, none, none, status, accepted, rejected)
     points = None
     if begins.shape[0]:
+        late = (
+            setting.times[:-1] >= setting.span
+        )  # a padded time is in the last step, and has its own gradient
+        row = jnp.maximum(accepted - 1, 0)
+        begins = jnp.where(late & (status == DONE), s[row], begins)
+        sizes = jnp.where(late & (status == DONE), h[row], sizes)
         base = ys[jnp.searchsorted(s, begins)]
         points = Points(base, begins * stretch, sizes * stretch, base)
-        inside = (sizes > 0)[:, None]
-        points = points._replace(
-            y_save=jnp.where(inside, evaluate(problem, setting, setting.times[:-1], points), jnp.nan)
-        )
-    return solution(setting, state, points)
+        otherwise = jnp.where(late[:, None], last, jnp.nan)
+        y_save = evaluate(problem, setting, setting.times[:-1], points)
+        points = points._replace(y_save=jnp.where((sizes > 0)[:, None], y_save, otherwise))
+    return _results(setting, state, points)
+
+
+def _results(setting: Setting, state: State, points: Points | None) -> list[Array]:
+    """The results of `Solve`, with the points as they are."""
+    ys = jnp.where(state.status == DONE, state.y, jnp.nan)[None]
+    if points is not None:
+        ys = jnp.concatenate([points.y_save, ys])
+    return [ys, state.accepted, state.rejected, state.status, setting.real_time(state.s)]
 
 
 def _walk(problem: Problem, setting: Setting, y0: Array, s: Array, h: Array) -> tuple[Array, Array]:

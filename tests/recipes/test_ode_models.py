@@ -2,6 +2,8 @@
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -21,6 +23,18 @@ def test_what_does_not_vary_has_no_rank_correlation():
     assert ode_mnist.rank_correlation(np.array([1, 5, 9]), np.array([2, 3, 8])) == pytest.approx(1)
 
 
+def test_moved_images_keep_what_stays_in_view():
+    images = np.zeros((200, 9, 9), np.uint8)
+    images[:, 4, 4] = np.arange(1, 201)
+    found = np.asarray(ode_mnist.moved(jnp.asarray(images), 2, key=jax.random.key(0)))
+    places = {}
+    for i, image in enumerate(found):
+        row, column = np.argwhere(image)[0]
+        assert image[row, column] == image.sum() == i + 1
+        places[row, column] = places.get((row, column), 0) + 1
+    assert set(places) == {(i, j) for i in range(2, 7) for j in range(2, 7)}
+
+
 @pytest.mark.slow
 def test_three_networks_learn_digits_and_tell_what_they_cost(tmp_path):
     config = ode_mnist.Config(
@@ -30,12 +44,15 @@ def test_three_networks_learn_digits_and_tell_what_they_cost(tmp_path):
         batch_size=12,
         n_test=300,
         n_measured=60,
+        shift=1,
     )
     run = Run(tmp_path, config={"recipe": "ode-mnist"})
     ode_mnist.run(config, run)
     found = numbers(run)
     for name in config.models:
         assert found[f"test accuracy ({name})"] > 0.5  # chance is 0.1
+    gain = found["test accuracy (ODE-Net)"] - found["test accuracy (ResNet)"]
+    assert found["ODE-Net less ResNet"] == pytest.approx(gain)
     assert found["parameters (ODE-Net)"] == found["parameters (RK-Net)"] < found["parameters (ResNet)"]
     assert found["evaluations an image at 0.1"] < found["evaluations an image at 1e-05"]
     assert {path.name for path in (tmp_path / "figures").glob("*.*g")} == {"adapts.svg", "extremes.png"}

@@ -75,7 +75,8 @@ def test_bad_options_of_the_digits_are_named(tmp_path, options, message):
 
 
 def test_spirals_have_times_of_their_own_and_the_right_noise():
-    spirals = draw_spirals(200, 30, seed=0)
+    spirals = draw_spirals(200, 30, ahead=LENGTH, seed=0)
+    assert draw_spirals(4, 30, seed=0).truth.shape == (4, LENGTH, 2)
     assert spirals.seen.values.shape == (200, 30, 2)
     assert spirals.truth.shape == (200, 2 * LENGTH, 2)
     assert not np.array_equal(spirals.seen.times[0], spirals.seen.times[1])

@@ -1,6 +1,11 @@
 """The ways to a gradient, named for what they are."""
 
+from collections.abc import Callable
+
 import equinox as eqx
+
+Counter = Callable[[int], object]
+"""Is called after a backward solve with its vector-Jacobian products of the field: one for every stage."""
 
 
 class Discrete(eqx.Module):
@@ -26,16 +31,23 @@ class Continuous(eqx.Module):
 
     Attributes:
         checkpoints: How many; None for 64, or fewer (at least 8) for states of megabytes.
+        counter: Told what a backward solve has cost; see `Counter`.
     """
 
     checkpoints: int | None = eqx.field(static=True, default=None)
+    counter: Counter | None = eqx.field(static=True, default=None)
 
 
 class Interpolated(eqx.Module):
     """The adjoint equation solved backwards, with the state from all steps of the forward solve.
 
     Nothing is solved twice; memory grows with `max_steps`.
+
+    Attributes:
+        counter: Told what a backward solve has cost; see `Counter`.
     """
+
+    counter: Counter | None = eqx.field(static=True, default=None)
 
 
 class Backsolve(eqx.Module):
@@ -47,9 +59,11 @@ class Backsolve(eqx.Module):
 
     Attributes:
         drift: How far they may differ, in tolerances (root mean square), before it is an error.
+        counter: Told what a backward solve has cost; see `Counter`.
     """
 
     drift: float = eqx.field(static=True, default=1e3)
+    counter: Counter | None = eqx.field(static=True, default=None)
 
 
 class Unrolled(eqx.Module):

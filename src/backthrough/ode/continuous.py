@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.adjoints import Backsolve, Continuous
+from backthrough.ode.adjoints import Backsolve, Continuous, Interpolated
 from backthrough.ode.backward import (
     DRIFTED,
     Back,
@@ -27,7 +27,7 @@ from backthrough.ode.curve import Curve, curve_of, take_row
 from backthrough.ode.differentiate import Method
 from backthrough.ode.forward import integrate
 from backthrough.ode.rungekutta import mean_square, tolerance
-from backthrough.ode.setting import Problem, Setting
+from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, RUNNING, State
 from backthrough.ode.store import Rows
 from backthrough.ode.sums import Sums
@@ -36,6 +36,7 @@ MEMORY = 2**23  # bytes, for checkpoints and for a stretch each, if they may be 
 LEAST, MOST = 8, 64
 ROOM = 16  # states for each row of a stretch: its polynomial and the stages that it is made of
 
+Adjoint = Continuous | Interpolated | Backsolve
 Stretch = Callable[[Array, Array], tuple[Array, Curve]]
 """(index, time up to which) -> where the stretch begins, and the solution in it."""
 
@@ -59,12 +60,12 @@ def continuous(adjoint: Continuous) -> Method:
         def stretch(index: Array, upto: Array) -> tuple[Array, Curve]:
             return solve_again(problem, setting, kept, index, upto, length)
 
-        return _pull_on(stretch, n_stretches, "Continuous", problem, setting, wanted, ct, s, h)
+        return _pull_on(stretch, n_stretches, adjoint, problem, setting, wanted, ct, s, h)
 
     return Method("Continuous", 11, kept_record, pull)
 
 
-def interpolated() -> Method:
+def interpolated(adjoint: Interpolated) -> Method:
     """The method of `Interpolated`."""
 
     def kept_record(problem: Problem, setting: Setting, y0: Array):
@@ -85,7 +86,7 @@ def interpolated() -> Method:
             return rows.s[0], curve_of(problem, setting, rows, jnp.minimum(end - first, length))
 
         n = -(-end // length)
-        return _pull_on(stretch, n, "Interpolated", problem, setting, wanted, ct, s, h)
+        return _pull_on(stretch, n, adjoint, problem, setting, wanted, ct, s, h)
 
     return Method("Interpolated", 6, kept_record, pull)
 
@@ -133,7 +134,7 @@ def backsolve(adjoint: Backsolve) -> Method:
         back, gradient = cross(equation, back, setting.span, Sums(problem, setting, wanted).zeros())
         end = jnp.where(back.status == RUNNING, back.r >= setting.span, False)
         back = back._replace(status=drifted(back, end, y0))
-        return _report(equation, "Backsolve", back, gradient)
+        return _report(equation, adjoint, back, s, gradient)
 
     return Method("Backsolve", 3, kept_record, pull)
 
@@ -141,7 +142,7 @@ def backsolve(adjoint: Backsolve) -> Method:
 def _pull_on(
     stretch: Stretch,
     n_stretches: Array,
-    name: str,
+    adjoint: Continuous | Interpolated,
     problem: Problem,
     setting: Setting,
     wanted: tuple[int, ...],
@@ -179,7 +180,7 @@ def _pull_on(
     back = begin(equation_on(None), a, a, s, h)
     carry = (n_stretches, back, Sums(problem, setting, wanted).zeros())
     _, back, gradient = jax.lax.while_loop(lambda carry: carry[0] > 0, one, carry)
-    return _report(equation_on(None), name, back, gradient)
+    return _report(equation_on(None), adjoint, back, s, gradient)
 
 
 def _last(setting: Setting, ct: Array) -> Array:
@@ -188,9 +189,18 @@ def _last(setting: Setting, ct: Array) -> Array:
     return ct[-1] + jnp.sum(jnp.where(late[:, None], ct[:-1], 0), axis=0)
 
 
-def _report(equation: Equation, name: str, back: Back, gradient: list[Array]) -> list[Array]:
-    """The cotangents; an error, or NaN, if the backward solve has failed."""
+def _report(equation: Equation, used: Adjoint, back: Back, s: Array, gradient: list[Array]) -> list[Array]:
+    """The cotangents; an error, or NaN, if the backward solve, which began at the time `s`, has failed."""
     problem, setting = equation.problem, equation.setting
+    counter = used.counter
+    if counter is not None:
+        jumps = jnp.max(jnp.sum(setting.times[:-1] < s, axis=0))
+
+        def tell(spent: Array) -> None:
+            counter(int(spent))
+
+        jax.debug.callback(tell, len(explicit(problem).c) * back.tried + jumps + 1)
+    name = type(used).__name__
     adjoint, status = equation.adjoint(back.a), finish(back, setting.span)
     failed = status != DONE
     if not problem.throw:

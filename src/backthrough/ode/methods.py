@@ -17,4 +17,4 @@ def method_of(adjoint: Stored) -> Method:
         return DISCRETE
     if isinstance(adjoint, Continuous):
         return continuous(adjoint)
-    return backsolve(adjoint) if isinstance(adjoint, Backsolve) else interpolated()
+    return backsolve(adjoint) if isinstance(adjoint, Backsolve) else interpolated(adjoint)

@@ -56,7 +56,8 @@ class Stats(NamedTuple):
 
     Attributes:
         evaluations: Of the field, in the forward pass.
-        backward_evaluations: Vector-Jacobian products of the field in the backward pass of `Discrete`.
+        backward_evaluations: Vector-Jacobian products of the field in the backward pass of `Discrete`; -1
+            where they are known only when it is over: the `counter` of the continuous adjoints is told.
         accepted: Steps accepted.
         rejected: Steps rejected.
         t_reached: The last time that was reached.

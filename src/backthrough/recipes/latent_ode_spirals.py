@@ -145,7 +145,7 @@ def run(config: Config, run: Run) -> None:
     check_integer("seed", config.seed, minimum=0)
     check_positive("tolerance", config.tolerance)
     networks = train(config, run, draw_spirals(config.n_train, config.n_points, seed=config.seed))
-    test = draw_spirals(config.n_test, config.n_points, seed=[TEST_SEED, config.seed])
+    test = draw_spirals(config.n_test, config.n_points, ahead=LENGTH, seed=[TEST_SEED, config.seed])
     latent, rnn, rate_rnn = predict(networks, test)
     within, beyond = slice(0, LENGTH), slice(LENGTH, None)
     what = f"of the true curve at 100 times, over {config.n_test:,} fresh spirals; {config.n_points} points"

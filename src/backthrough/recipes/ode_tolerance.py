@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from backthrough.core import ArgumentError, check_integer, check_positive
-from backthrough.ode import Bosh3, Dopri5, Dopri8, Tsit5, odeint
+from backthrough.ode import Backsolve, Bosh3, Discrete, Dopri5, Dopri8, Tsit5, odeint
 from backthrough.train import Number, ProgressBar, Run
 
 SOLVERS: dict[str, Callable[[float], Any]] = {
@@ -45,12 +45,13 @@ DEMO = None
 
 
 class Point(NamedTuple):
-    """One solver at one tolerance."""
+    """One solver at one tolerance; evaluations backwards by `Discrete`, and by the paper's `Backsolve`."""
 
     error: float
     gradient_error: float
     evaluations: int
     backward_evaluations: int
+    backsolve_evaluations: int
     seconds: float
 
 
@@ -63,12 +64,13 @@ def run(config: Config, run: Run) -> None:
         raise ArgumentError("tightest must be at least loosest + 2 and at most 12")
     tolerances = [10.0**-k for k in range(config.loosest, config.tightest + 1)]
     with jax.enable_x64(True), ProgressBar("solving", len(SOLVERS) * len(tolerances)) as bar:
-        reference = solve(config.end, Dopri8(rtol=REFERENCE, atol=REFERENCE))
+        reference = solve(config.end, Dopri8(rtol=REFERENCE, atol=REFERENCE), Discrete())
         found: dict[str, list[Point]] = {}
+        spent: list[int] = []
         for name, solver in SOLVERS.items():
             found[name] = []
             for tolerance in tolerances:
-                found[name].append(measure(config, solver(tolerance), reference))
+                found[name].append(measure(config, solver(tolerance), reference, spent))
                 bar.update(sum(len(points) for points in found.values()))
     numbers = []
     for name, points in found.items():
@@ -77,12 +79,15 @@ def run(config: Config, run: Run) -> None:
         numbers.append(Number(f"error power ({name})", float(slope), "", what))
         what = f"evaluations of the field at tolerance {tolerances[-1]:g}"
         numbers.append(Number(f"evaluations ({name})", float(points[-1].evaluations), "", what))
+        ratios = [point.backsolve_evaluations / point.evaluations for point in points]
+        what = "evaluations of Backsolve's backward solve over those of the forward one, mean over tolerances"
+        numbers.append(Number(f"backward over forward ({name})", float(np.mean(ratios)), "", what))
     run.save_result(numbers)
     show(run, tolerances, found)
 
 
 @eqx.filter_jit
-def solve(end: float, solver: Any) -> tuple[Float[Array, "2"], Float[Array, "2"], Any]:
+def solve(end: float, solver: Any, adjoint: Any) -> tuple[Float[Array, "2"], Float[Array, "2"], Any]:
     """Last state, gradient of its sum with respect to the first, and statistics."""
 
     def field(t: Array, y: Float[Array, "2"], rates: Float[Array, "4"]) -> Float[Array, "2"]:
@@ -91,21 +96,23 @@ def solve(end: float, solver: Any) -> tuple[Float[Array, "2"], Float[Array, "2"]
 
     def last(first: Float[Array, "2"], solver: Any) -> tuple[Array, Any]:
         ts = jnp.array([0.0, end])
-        solution = odeint(field, first, ts, jnp.array(RATES), solver=solver, max_steps=2**15)
+        solution = odeint(field, first, ts, jnp.array(RATES), solver=solver, adjoint=adjoint, max_steps=2**15)
         return solution.ys[-1].sum(), (solution.ys[-1], solution.stats)
 
     slope, (state, stats) = jax.grad(last, has_aux=True)(jnp.array(FIRST), solver)
     return state, slope, stats
 
 
-def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any]) -> Point:
-    """Errors relative to the reference, costs, and the time of a solve with its gradient."""
-    end, slope, stats = solve(config.end, solver)
+def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any], spent: list[int]) -> Point:
+    """Errors relative to the reference, costs (`spent` is told them), and the time of solve and gradient."""
+    end, slope, stats = solve(config.end, solver, Discrete())
     seconds = np.inf
     for _ in range(config.repetitions):
         started = time.perf_counter()
-        jax.block_until_ready(solve(config.end, solver))
+        jax.block_until_ready(solve(config.end, solver, Discrete()))
         seconds = min(seconds, time.perf_counter() - started)
+    solve(config.end, solver, Backsolve(counter=spent.append))
+    jax.effects_barrier()
 
     def error(own: Array, true: Array) -> float:
         return float(jnp.linalg.norm(own - true) / jnp.linalg.norm(true))
@@ -115,6 +122,7 @@ def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any]) ->
         gradient_error=error(slope, reference[1]),
         evaluations=int(stats.evaluations),
         backward_evaluations=int(stats.backward_evaluations),
+        backsolve_evaluations=int(spent[-1]),
         seconds=seconds,
     )
 
@@ -125,11 +133,12 @@ def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> No
     (left, middle), (right, last) = figure.subplots(2, 2)
     for index, (name, points) in enumerate(found.items()):
         style: dict[str, Any] = {"color": f"C{index}", "markersize": 3}
-        error, gradient_error, evaluations, backward, seconds = np.array(points, np.float64).T
+        error, gradient_error, evaluations, backward, backsolve, seconds = np.array(points, np.float64).T
         left.loglog(tolerances, error, "o-", label=name, **style)
         left.loglog(tolerances, gradient_error, "o--", **style)
         middle.loglog(tolerances, evaluations, "o-", **style)
         middle.loglog(tolerances, backward, "o--", **style)
+        middle.loglog(tolerances, backsolve, "o:", **style)
         right.loglog(evaluations, error, "o-", **style)
         last.loglog(evaluations + backward, 1e3 * seconds, "o-", **style)
     left.loglog(tolerances, tolerances, color="0.7", zorder=0)
@@ -140,7 +149,7 @@ def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> No
     left.legend(fontsize="small")
     caption = (
         "Above: error of the last state (solid) and of its gradient (dashed) against the tolerance, grey "
-        "being equal to it; evaluations forward (solid) and backward (dashed). Below: error for evaluations; "
-        "time of a solve with its gradient."
+        "being equal to it; evaluations forward (solid) and backward (dashed; dotted by Backsolve). Below: "
+        "error for evaluations; time of a solve with its gradient."
     )
     run.figures.save_plot("tolerance", figure, caption=caption)

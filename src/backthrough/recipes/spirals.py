@@ -18,7 +18,7 @@ class Spirals(NamedTuple):
 
     Attributes:
         seen: The noisy observations of each window.
-        truth: The true curve on the grid of window and continuation, shape (spiral, 2 * LENGTH, 2).
+        truth: The true curve on the grid of window and continuation, shape (spiral, LENGTH + ahead, 2).
         times: The times of the grid.
     """
 
@@ -27,12 +27,14 @@ class Spirals(NamedTuple):
     times: Float[np.ndarray, "time"]
 
 
-def draw_spirals(n: int, n_points: int, *, seed: int | Sequence[int]) -> Spirals:
+def draw_spirals(n: int, n_points: int, *, ahead: int = 0, seed: int | Sequence[int]) -> Spirals:
     """Half of them clockwise, as torchdiffeq's example makes them.
 
     Counter-clockwise r = 0.3 theta about (5, 0), clockwise r = 15 / (6 pi + 1 - theta) about (-5, 0), on a
-    grid of 1,000 angles from 0 to 6 pi. A window begins anywhere; unlike there, its continuation stays on the
-    grid, and each spiral keeps its own random `n_points` of the 100 times.
+    grid of 1,000 angles from 0 to 6 pi. A window begins anywhere where it and its continuation, `ahead` grid
+    steps, stay on the grid; each spiral keeps its own random `n_points` of the 100 times. To learn
+    how they go on, train on windows without a continuation, which reach the end of the grid: a clockwise
+    spiral becomes three times as wide over its last hundred steps.
     """
     generator = np.random.default_rng(seed)
     theta = np.linspace(0, 6 * np.pi, GRID)
@@ -41,11 +43,11 @@ def draw_spirals(n: int, n_points: int, *, seed: int | Sequence[int]) -> Spirals
         np.stack([outward * np.cos(theta) + 5.0, outward * np.sin(theta)], axis=1),
         np.stack([inward * np.cos(-theta) - 5.0, inward * np.sin(-theta)], axis=1),
     ]
-    times = np.arange(2 * LENGTH) / LENGTH
+    times = np.arange(LENGTH + ahead) / LENGTH
     truth, all_times, values = [], [], []
     for index in range(n):
-        start = generator.integers(0, GRID - 2 * LENGTH)
-        curve = curves[index % 2][start : start + 2 * LENGTH]
+        start = generator.integers(0, GRID - LENGTH - ahead)
+        curve = curves[index % 2][start : start + LENGTH + ahead]
         noisy = curve[:LENGTH] + NOISE * generator.normal(size=(LENGTH, 2))
         kept = np.sort(generator.choice(LENGTH, n_points, replace=False))
         truth.append(curve)

@@ -86,7 +86,7 @@ def run(config: Config, run: Run) -> None:
     def log_density(part: Rows) -> Float[np.ndarray, "row"]:
         return evaluate(config, field, (part - mean) / scale) - np.log(scale).sum()
 
-    measure(run, parts, log_density(parts.test))
+    measure(run, parts, log_density(parts.test), in_training(config, field, (parts.test - mean) / scale))
     table = pd.DataFrame(rows, columns=list(names)).assign(**{"log density (nats)": log_density(rows)})
     table.to_csv(run.path / "rows.csv", index=False)
     draws = mean + scale * draw(config, field, len(names))
@@ -168,6 +168,13 @@ def evaluate(config: Config, field: GatedMLP, rows: Rows) -> Float[np.ndarray, "
     return np.concatenate([np.asarray(log_prob(flow, jnp.asarray(part))) for part in parts])
 
 
+def in_training(config: Config, field: GatedMLP, rows: Rows) -> Float[np.ndarray, "row"]:
+    """What the fixed steps of the training make of standardised rows, less their exact log-densities."""
+    flow, keys = training_flow(config, field, rows.shape[1]), jax.random.split(jax.random.key(0), len(rows))
+    log_prob = eqx.filter_jit(jax.vmap(lambda x, key: flow.log_prob(x, key=key)))
+    return np.asarray(log_prob(jnp.asarray(rows, jnp.float32), keys)) - evaluate(config, field, rows)
+
+
 def draw(config: Config, field: GatedMLP, size: int) -> Rows:
     """Standardised draws from the density."""
     flow = training_flow(config, field, size) if size > EXACT_TO else exact_flow(config, field, size)
@@ -176,7 +183,9 @@ def draw(config: Config, field: GatedMLP, size: int) -> Rows:
     return np.asarray(draws, np.float64)
 
 
-def measure(run: Run, parts: Parts, log_density: Float[np.ndarray, "row"]) -> None:
+def measure(
+    run: Run, parts: Parts, log_density: Float[np.ndarray, "row"], excess: Float[np.ndarray, "row"]
+) -> None:
     """Writes the likelihood of the test rows beside that of a Gaussian with a full covariance."""
     mean, covariance = parts.train.mean(0), np.atleast_2d(np.cov(parts.train.T))
     centred = parts.test - mean
@@ -188,6 +197,8 @@ def measure(run: Run, parts: Parts, log_density: Float[np.ndarray, "row"]) -> No
     if np.isfinite(gaussian).all():
         numbers.append(mean_number("log-likelihood of a Gaussian", gaussian, "nats", what))
         numbers.append(mean_number("gain over a Gaussian", log_density - gaussian, "nats", what))
+    what = "of these log-likelihoods by its fixed steps; where it is not small, raise solver_steps"
+    numbers.append(mean_number("error of the training's solver", excess, "nats", what))
     numbers.append(Number("rows to train on", float(len(parts.train)), "", "the rest validates and tests"))
     run.save_result(numbers)
 

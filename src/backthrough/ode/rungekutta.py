@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.ode.tableaux import Tableau
@@ -18,6 +19,7 @@ FieldOf = Callable[..., Array]
 
 SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
 PROPORTIONAL, INTEGRAL = 0.4, 0.3  # of the PI controller (Hairer and Wanner 1996, IV.2)
+FAR = 2.0  # times a step could grow by its error alone, from where on the controller has nothing to smooth
 
 
 def combine(weights: Sequence[float], vectors: Sequence[Array] | Array) -> Array:
@@ -186,15 +188,18 @@ def next_step(
 ) -> Float[Array, "*lanes"]:
     """The next step size by the PI controller; errors are squared.
 
-    There is no rule that a step may not shrink after an accepted one: it would be tried again and rejected.
-    An error that is not finite shrinks the step most.
+    A step that is far too small, as first steps are, grows by its own error alone: the controller would need
+    several more to recover, and a solve that takes few steps a third more of them. There is no rule that a
+    step may not shrink after an accepted one: it would be tried again and rejected. An error that is not
+    finite shrinks the step most.
     """
     finite = jnp.isfinite(error)
     tiny = jnp.finfo(error.dtype).tiny
     log_error = jnp.log(jnp.maximum(jnp.where(finite, error, 1.0), tiny))
     log_last = jnp.log(jnp.maximum(last_error, tiny))
-    after_accepted = -(PROPORTIONAL + INTEGRAL) * log_error + PROPORTIONAL * log_last
-    exponent = jnp.where(accepted, after_accepted, -log_error) * (0.5 / order)
+    smooth = -(PROPORTIONAL + INTEGRAL) * log_error + PROPORTIONAL * log_last
+    near = log_error > -2 * order * np.log(FAR)
+    exponent = jnp.where(accepted & near, smooth, -log_error) * (0.5 / order)
     factor = jnp.clip(SAFETY * jnp.exp(exponent), SMALLEST, LARGEST)
     return h * jnp.where(finite, factor, SMALLEST)
 

@@ -39,3 +39,25 @@ def test_stages_in_a_loop_give_what_stages_written_out_give(solver, monkeypatch)
     tolerance = 1e-9 if jax.config.jax_enable_x64 else 2e-4  # rounding, and in single precision other steps
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.slow
+def test_the_tail_of_many_lanes_gives_the_same_in_a_loop(monkeypatch):
+    weights = 0.5 * jax.random.normal(jax.random.key(0), (5, 5))
+    y0 = jax.random.normal(jax.random.key(1), (16, 5))
+    rates = jnp.geomspace(0.1, 20.0, 16)
+
+    def loss(weights):
+        def one(y, rate):
+            field = lambda t, y, w: rate * jnp.tanh(w @ y)  # noqa: E731
+            return ode.odeint(field, y, jnp.array([0.0, 1.0]), weights, solver=ode.Bosh3(1e-4, 1e-6)).ys[-1]
+
+        return jnp.sum(jnp.sin(jax.vmap(one)(y0, rates)))
+
+    found = []
+    for notable in (1, 10**9):
+        monkeypatch.setattr(work, "NOTABLE", notable)
+        found.append(jax.value_and_grad(loss)(weights))
+    tolerance = 1e-9 if jax.config.jax_enable_x64 else 2e-3  # rounding, and in single precision other steps
+    for a, b in zip(jax.tree_util.tree_leaves(found[0]), jax.tree_util.tree_leaves(found[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

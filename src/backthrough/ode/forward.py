@@ -75,6 +75,7 @@ def integrate(
             order = jnp.argsort(state.status != RUNNING, stable=True)[:size].astype(jnp.int32)
             members.append(order)
             above.append((state, points))
+            problem = problem.of_tail()
             state, setting = state.take(order), setting.take(order)
             points = points and Points(*(jnp.take(x, order, axis=-1) for x in points))
         enough = sizes[level + 1] if level + 1 < len(sizes) else 0

@@ -121,9 +121,9 @@ def solve_compiled(
     """
     flat = flatten(field, y0, args)
     usable, wrong = check_traced(times, tolerances)
-    tableau = looped_if_large(tableau, flat)
+    tableau, tail = looped_if_large(tableau, flat)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
-    problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw)
+    problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw, tail=tail)
     arguments = [flat.y0, usable, jax.lax.stop_gradient(tolerances), *flat.leaves]
     if isinstance(adjoint, Unrolled):
         results = solve_unrolled(problem, arguments)

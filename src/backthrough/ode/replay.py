@@ -42,6 +42,7 @@ class Pass(NamedTuple):
     def take(self, lanes: Array) -> "Pass":
         """The pass over some of the lanes."""
         return self._replace(
+            problem=self.problem.of_tail(),
             setting=self.setting.take(lanes),
             pushes=None if self.pushes is None else jnp.take(self.pushes, lanes, axis=-1),
             begins=jnp.take(self.begins, lanes, axis=-1),

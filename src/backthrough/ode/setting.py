@@ -29,6 +29,7 @@ class Problem(NamedTuple):
         memory: Bytes that stored states may take; None for what is quick.
         compact: Whether lanes that have finished are dropped.
         throw: Whether a backward solve that fails raises.
+        tail: The method as it is compiled for the few lanes that go on when most have finished.
     """
 
     field: FlatField
@@ -38,6 +39,11 @@ class Problem(NamedTuple):
     memory: float | None = None
     compact: bool = True
     throw: bool = True
+    tail: AnyTableau | None = None
+
+    def of_tail(self) -> "Problem":
+        """The problem for the few lanes that go on."""
+        return self if self.tail is None else self._replace(tableau=self.tail)
 
 
 def explicit(problem: Problem) -> Tableau:

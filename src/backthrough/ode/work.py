@@ -13,14 +13,20 @@ from backthrough.ode.onestep import AnyTableau
 from backthrough.ode.tableaux import Tableau
 
 LARGE = 2**17  # multiplications in products of matrices: some tens of microseconds on a CPU
+NOTABLE = 2**12  # so many take longer to compile than an addition
 
 
-def looped_if_large(tableau: AnyTableau, flat: Flat) -> AnyTableau:
-    """The method with its stages in a loop if an evaluation of the field is much work."""
+def looped_if_large(tableau: AnyTableau, flat: Flat) -> tuple[AnyTableau, AnyTableau]:
+    """The method, with its stages in a loop if an evaluation of the field is much work; and its `tail`.
+
+    A loop compiles the field once, and costs up to a tenth of the time. The last lanes of many take little of
+    it, but as long to compile as all of them: their stages are in a loop unless the field is tiny.
+    """
     if not isinstance(tableau, Tableau):
-        return tableau
+        return tableau, tableau
     jaxpr = jax.make_jaxpr(flat.field)(jnp.zeros((), flat.y0.dtype), flat.y0, flat.leaves)
-    return replace(tableau, looped=True) if multiplications(jaxpr.jaxpr) >= LARGE else tableau
+    work, looped = multiplications(jaxpr.jaxpr), replace(tableau, looped=True)
+    return looped if work >= LARGE else tableau, looped if work >= NOTABLE else tableau
 
 
 def multiplications(jaxpr: jax_core.Jaxpr) -> int:

@@ -59,4 +59,4 @@ def van_der_pol(t, y, args):
 
 def relative(a, b):
     """The largest difference, relative to the largest entry of `b`."""
-    return float(jnp.abs(a - b).max() / jnp.abs(b).max())
+    return float(np.abs(np.asarray(a) - np.asarray(b)).max() / np.abs(b).max())

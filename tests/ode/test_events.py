@@ -122,13 +122,14 @@ def test_what_the_event_depends_on_and_examples_of_a_batch():
         ).t  # fmt: skip
 
     phase, level = jnp.linspace(-1.0, 0.0, 5), jnp.linspace(0.3, 0.8, 5)
-    forwards = jax.vmap(lambda *a: jax.value_and_grad(when, argnums=(0, 1))(*a, jnp.array(9.0)))
-    t, (to_phase, to_level) = jax.jit(forwards)(phase, level)
-    assert relative(t, jnp.arcsin(level) - phase) < 1e-8
-    assert relative(to_phase, -jnp.ones(5)) < 1e-7
-    assert relative(to_level, 1 / jnp.sqrt(1 - level**2)) < 1e-7
-    back = jax.jit(when)(phase[0], level[0], jnp.array(-9.0))
-    assert relative(back, -jnp.pi - jnp.arcsin(level[0]) - phase[0]) < 1e-8
+    lanes = (jnp.append(phase, phase[0]), jnp.append(level, level[0]), jnp.array([9.0] * 5 + [-9.0]))
+    t, (to_phase, to_level) = jax.jit(jax.vmap(jax.value_and_grad(when, argnums=(0, 1))))(*lanes)
+    slope = 1 / jnp.sqrt(1 - level**2)
+    assert relative(t[:5], jnp.arcsin(level) - phase) < 1e-8
+    assert relative(t[5], -jnp.pi - jnp.arcsin(level[0]) - phase[0]) < 1e-8
+    assert relative(to_phase, -jnp.ones(6)) < 1e-7
+    assert relative(to_level[:5], slope) < 1e-7
+    assert relative(to_level[5], -slope[0]) < 1e-7
 
 
 def test_events_that_do_not_happen():

@@ -14,5 +14,6 @@ CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
 
 def pytest_configure(config):
     """Quick tests compile for far longer than they run, so XLA makes plain code; not with any other -m."""
-    if config.option.markexpr == "not slow":
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {CHEAP}".strip()
+    flags = os.environ.get("XLA_FLAGS", "")
+    if config.option.markexpr == "not slow" and CHEAP not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {CHEAP}".strip()

@@ -8,3 +8,12 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="backthrough-t
 from jaxtyping import install_import_hook
 
 install_import_hook("backthrough", "runtime_types.checked")
+
+CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+
+
+def pytest_configure(config):
+    """Quick tests compile for far longer than they run, so XLA makes plain code; not with any other -m."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if config.option.markexpr == "not slow" and CHEAP not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {CHEAP}".strip()

@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,32 +22,31 @@ def in_double():
         yield
 
 
-@jax.jit
-def alone(y, mu, w, ts, rtol):
+@partial(jax.jit, static_argnums=5)
+def alone(y, mu, w, ts, rtol, make):
     """One example, with its own times and tolerance, and the gradients of a loss."""
 
     def loss(y, mu, w):
-        found = ode.odeint(van_der_pol, y, ts, (mu, w), solver=ode.Dopri5(rtol, 1e-7))
+        found = ode.odeint(van_der_pol, y, ts, (mu, w), solver=make(rtol, 1e-7))
         return jnp.sum(jnp.sin(found.ys)), found
 
     gradients, found = jax.grad(loss, argnums=(0, 1, 2), has_aux=True)(y, mu, w)
     return found, gradients
 
 
-def solve(y0, mu, w):
-    solver = ode.Dopri5(RTOL, 1e-7)
-    return ode.odeint_batch(van_der_pol, y0, TS.astype(float), (mu, w), args_axes=(0, None),
-                            mask=MASK, solver=solver)  # fmt: skip
+@pytest.mark.parametrize("make", [ode.Bosh3, pytest.param(ode.Dopri5, marks=pytest.mark.slow)])
+def test_every_example_is_solved_as_if_alone(make):
+    def loss(y0, mu, w):
+        options = {"args_axes": (0, None), "mask": MASK, "solver": make(RTOL, 1e-7)}
+        found = ode.odeint_batch(van_der_pol, y0, TS.astype(float), (mu, w), **options)
+        return jnp.sum(jnp.sin(found.ys)), found
 
-
-def test_every_example_is_solved_as_if_alone():
     y0, mu, w = Y0.astype(float), MU.astype(float), jnp.array(1.0)
-    found = solve(y0, mu, w)
-    gradient = jax.jit(jax.grad(lambda *a: jnp.sum(jnp.sin(solve(*a).ys)), argnums=(0, 1, 2)))(y0, mu, w)
+    gradient, found = jax.jit(jax.grad(loss, argnums=(0, 1, 2), has_aux=True))(y0, mu, w)
     shared = 0.0
     for i in range(N):
         ts = TS[i][np.asarray(MASK[i])].astype(float)
-        one, (to_y, to_mu, to_w) = alone(y0[i], mu[i], w, ts, RTOL[i].astype(float))
+        one, (to_y, to_mu, to_w) = alone(y0[i], mu[i], w, ts, RTOL[i].astype(float), make)
         n = one.ys.shape[0]
         assert relative(found.ys[i, :n], one.ys) < 1e-12
         assert (found.ys[i, n:] == 0).all()
@@ -67,7 +68,7 @@ def test_failures_are_named():
         return rate * y**2
 
     ts, rates = jnp.array([0.0, 0.9]), jnp.array([0.5, 2.0, 1.0, 3.0])
-    options = {"args_axes": 0, "max_steps": 300}
+    options = {"args_axes": 0, "max_steps": 1000, "solver": ode.Bosh3()}
     with pytest.raises(
         ode.SolveError, match=r"2 of 4 solves failed \(examples 1, 3\); example 1 stopped at t"
     ):

@@ -20,22 +20,34 @@ def test_multiplications_of_products_convolutions_and_loops():
     assert count(jax.jit(jnp.sin), a) == 0
 
 
-@pytest.mark.parametrize("solver", [ode.Tsit5(1e-4, 1e-6), ode.RK4(5)])
-def test_stages_in_a_loop_give_what_stages_written_out_give(solver, monkeypatch):
-    weights = 0.5 * jax.random.normal(jax.random.key(0), (12, 12))
-    y0 = jax.random.normal(jax.random.key(1), (3, 12))
+SOLVERS = {"Bosh3": ode.Bosh3(1e-4, 1e-6), "RK4": ode.RK4(5), "Tsit5": ode.Tsit5(1e-4, 1e-6)}
+QUICK = {("Bosh3", "lanes"), ("RK4", "alone")}
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        pytest.param(name, form, marks=[] if (name, form) in QUICK else pytest.mark.slow)
+        for name in SOLVERS
+        for form in ("lanes", "alone")
+    ],
+)
+def test_stages_in_a_loop_give_what_stages_written_out_give(name, form, monkeypatch):
+    rng = np.random.default_rng(0)
+    weights, y0 = 0.5 * jnp.array(rng.normal(size=(12, 12))), jnp.array(rng.normal(size=(3, 12)))
     ts = jnp.array([0.0, 0.7, 1.5])
 
     def loss(weights, y0):
         def one(y):
-            return ode.odeint(lambda t, y, w: jnp.tanh(w @ y), y, ts, weights, solver=solver).ys
+            field = lambda t, y, w: jnp.tanh(w @ y)  # noqa: E731
+            return ode.odeint(field, y, ts, weights, solver=SOLVERS[name]).ys
 
-        return jnp.sum(jnp.square(jax.vmap(one)(y0))) + jnp.sum(jnp.sin(one(y0[0])))
+        return jnp.sum(jnp.square(jax.vmap(one)(y0) if form == "lanes" else one(y0[0])))
 
     found = []
     for large in (1, 10**9):
         monkeypatch.setattr(work, "LARGE", large)
-        found.append(jax.grad(loss, (0, 1))(weights, y0))
+        found.append(jax.jit(jax.grad(loss, (0, 1)))(weights, y0))
     tolerance = 1e-9 if jax.config.jax_enable_x64 else 2e-4  # rounding, and in single precision other steps
     for a, b in zip(*found, strict=True):
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)

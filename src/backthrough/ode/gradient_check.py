@@ -154,31 +154,30 @@ def check_gradients(
     coarse = np.array(check_tolerances(solver, dtype.dtype), float)
     finest = np.array([10 * float(dtype.eps), 0.0])
 
+    @eqx.filter_jit
+    def find(moving: PyTree, tolerances: Array, adjoint: Any, max_steps: int) -> Array:
+        scaled = Adaptive(solver.tableau, tolerances[0], tolerances[1])  # traced: compiled once an adjoint
+
+        def total(moving: PyTree) -> Array:
+            module, y0, ts, args = eqx.combine(moving, fixed)
+            chosen: Any = field if module is None else module
+            found = odeint(
+                chosen, y0, ts, args, solver=scaled, adjoint=adjoint, max_steps=max_steps, throw=False
+            )
+            if loss is not None:
+                value = jnp.asarray(loss(found.ys))
+                if value.shape != ():
+                    raise ArgumentError(f"loss must return one number, got shape {value.shape}")
+                return value
+            parts = [jnp.sum(jnp.real(x)) for x in jax.tree_util.tree_leaves(found.ys)]
+            return jnp.asarray(sum(parts))
+
+        leaves = jax.tree_util.tree_leaves(jax.grad(total)(moving))
+        return jnp.concatenate([jnp.ravel(x) for x in leaves])
+
     def gradient(adjoint: Any, factor: float, max_steps: int) -> np.ndarray:
-        rtol, atol = (float(x) for x in np.maximum(factor * coarse, finest))
-        scaled = Adaptive(solver.tableau, rtol, atol)
-
-        @eqx.filter_jit
-        def find(moving: PyTree) -> Array:
-            def total(moving: PyTree) -> Array:
-                module, y0, ts, args = eqx.combine(moving, fixed)
-                chosen: Any = field if module is None else module
-                found = odeint(
-                    chosen, y0, ts, args, solver=scaled, adjoint=adjoint,
-                    max_steps=max_steps, throw=False,
-                )  # fmt: skip
-                if loss is not None:
-                    value = jnp.asarray(loss(found.ys))
-                    if value.shape != ():
-                        raise ArgumentError(f"loss must return one number, got shape {value.shape}")
-                    return value
-                parts = [jnp.sum(jnp.real(x)) for x in jax.tree_util.tree_leaves(found.ys)]
-                return jnp.asarray(sum(parts))
-
-            leaves = jax.tree_util.tree_leaves(jax.grad(total)(moving))
-            return jnp.concatenate([jnp.ravel(x) for x in leaves])
-
-        return np.asarray(find(moving))
+        tolerances = jnp.asarray(np.maximum(factor * coarse, finest), dtype.dtype)
+        return np.asarray(find(moving, tolerances, adjoint, max_steps))
 
     reference_factor = TIGHTER * min(FACTORS)
     reference = gradient(Discrete(), reference_factor, 10 * max_steps)

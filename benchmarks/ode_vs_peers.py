@@ -3,12 +3,15 @@
     python benchmarks/ode_vs_peers.py
 
 All run in one process, interleaved; a time is the least of several rounds of process CPU time, in single
-precision. diffrax reports errors as NaN, its cheapest way. The last line is JSON for the results table.
+precision, on one core: with more of them XLA's threads wait for each other, and waiting counts as CPU time.
+diffrax reports errors as NaN, its cheapest way. The last line is JSON for the results table.
 """
 
 import os
 
 os.environ["EQX_ON_ERROR"] = "nan"
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import json
 import time

@@ -5,8 +5,13 @@
 PATH is the Python of an environment with the extra `bench-torch`; without it the torch peers are left out.
 Times are process CPU milliseconds, the median of interleaved rounds, the torch peers in their own process.
 The floor is the bare cost of our solve's evaluations of the field, one after the other, and for a gradient
-that of the evaluations with their pull-backs. Prints a table.
+that of the evaluations with their pull-backs. All run on one core, see ode_vs_peers.py. Prints a table;
+"fails" marks a result that is not finite.
 """
+
+import os
+
+os.environ["EQX_ON_ERROR"] = "nan"  # diffrax reports errors so, its cheapest way
 
 import argparse
 import json
@@ -204,12 +209,13 @@ class Torch:
 
 
 def measure(make, torch):
-    """Median milliseconds by name."""
+    """Median milliseconds by name, and the names of those that fail."""
     arguments, functions, asked = make()
-    taken, compiled, repeats = {name: [] for name in functions}, {}, {}
+    taken, compiled, repeats, failing = {name: [] for name in functions}, {}, {}, set()
     for name, function in functions.items():
         compiled[name] = jax.jit(function)
-        jax.block_until_ready(compiled[name](*arguments))
+        if not all(np.isfinite(x).all() for x in jax.tree_util.tree_leaves(compiled[name](*arguments))):
+            failing.add(name)
         started = time.perf_counter()
         jax.block_until_ready(compiled[name](*arguments))
         repeats[name] = max(1, int(0.03 / max(time.perf_counter() - started, 1e-6)))
@@ -222,7 +228,7 @@ def measure(make, torch):
         if torch is not None and asked is not None:
             for name, rounds in torch.times(*asked, 1).items():
                 taken.setdefault(name, []).extend(rounds)
-    return {name: statistics.median(rounds) for name, rounds in taken.items()}
+    return {name: statistics.median(rounds) for name, rounds in taken.items()}, failing
 
 
 def main() -> None:
@@ -238,14 +244,12 @@ def main() -> None:
         else:
             torch = Torch(interpreter, folder)
         for name, make in PROBLEMS.items():
-            found = measure(make, torch)
+            found, failing = measure(make, torch)
             ours_took = found["ours"]
             print(f"\n{name}", flush=True)
             for who, milliseconds in found.items():
-                print(
-                    f"  {who:<26} {milliseconds:10.4g} ms   {milliseconds / ours_took:8.3g} x ours",
-                    flush=True,
-                )
+                times = f"{milliseconds:10.4g} ms   {milliseconds / ours_took:8.3g} x ours"
+                print(f"  {who:<26} {times}{'   fails' * (who in failing)}", flush=True)
         if torch is not None:
             torch.process.terminate()
             torch.process.wait()

@@ -55,18 +55,19 @@ def draw_records(run: Run, outcome: Any, data: Case, names: Sequence[str], *, n_
     columns = [names.index(name) for name in CHANNELS if name in names]
     counts = (seen.mask | target.mask)[..., columns].sum(1).min(1)
     shown = np.argsort(-np.minimum(counts, ENOUGH), kind="stable")[:N_STAYS]
-    grid = jnp.arange(n_bins + 1) / n_bins
+    grid = jnp.arange(n_bins + 1) / n_bins  # the solver's steps go from one time to the next
     bands = _bands(outcome.model, take(outcome.test.seen, shown), grid, seed)
     figure = Figure(figsize=(10.5, 1.2 + 1.9 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), len(columns), squeeze=False, sharex=True)
     hours, scale = HOURS * np.asarray(grid), outcome.scales.target
+    asked = np.asarray(grid) >= data.target.times[data.target.mask.any(-1)].min()
     for row, stay in enumerate(shown):
         for axes, channel in zip(panels[row], columns, strict=True):
             curve, low, high = (
-                scale.shift[channel] + scale.width[channel] * own[row, :, channel] for own in bands
+                scale.shift[channel] + scale.width[channel] * own[row, asked, channel] for own in bands
             )
-            axes.fill_between(hours, low, high, color="C0", alpha=0.2, linewidth=0, label="80 %")
-            axes.plot(hours, curve, color="C0", label="reconstruction")
+            axes.fill_between(hours[asked], low, high, color="C0", alpha=0.2, linewidth=0, label="80 %")
+            axes.plot(hours[asked], curve, color="C0", label="reconstruction")
             is_seen = seen.mask[stay, :, channel]
             is_hidden = target.mask[stay, :, channel] & ~is_seen
             for there, fill, label in ((is_hidden, "white", "not seen"), (is_seen, "0.25", "seen")):
@@ -88,7 +89,7 @@ def draw_records(run: Run, outcome: Any, data: Case, names: Sequence[str], *, n_
         "records",
         figure,
         caption="Stays held out, a row each: measurements (dots) in the data's units, and the latent model's "
-        "curve at the mean of q with the band of 80 % of new measurements.",
+        "curve at the mean of q with the band of 80 % of new measurements, at times that it is asked for.",
     )
 
 

@@ -39,3 +39,28 @@ def test_a_counter_is_told_the_vector_jacobian_products(adjoint):
         assert told[-1] == len(made) > 10
         made.clear()
     assert len(told) == 2
+
+
+def test_lanes_with_save_times_of_their_own_make_as_many_each():
+    made, told = [], []
+
+    @jax.custom_vjp
+    def field(t, y, args):
+        return -y
+
+    def backward(_, ct):
+        jax.debug.callback(lambda: made.append(1))
+        return jnp.zeros(()), -ct, jnp.zeros(())
+
+    field.defvjp(lambda t, y, args: (field(t, y, args), None), backward)
+
+    @jax.jit
+    @jax.vmap
+    def gradient(y0, ts):
+        adjoint = ode.Interpolated(counter=told.append)
+        return jax.grad(lambda y0: ode.odeint(field, y0, ts, jnp.zeros(()), adjoint=adjoint).ys.sum())(y0)
+
+    ts = jnp.array([[0.0, 0.3, 2.0], [0.0, 1.0, 2.0], [0.0, 1.7, 2.0]])
+    gradient(jnp.arange(1.0, 4.0), ts)
+    jax.effects_barrier()
+    assert told == [len(made)]  # a callback without arguments is called once for all lanes

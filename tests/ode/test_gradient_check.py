@@ -84,5 +84,7 @@ def test_what_it_refuses():
         ode.check_gradients(van_der_pol, 1, TS, (1.0, 1.0))
     with pytest.raises(ArgumentError, match=r"loss must return one number, got shape \(2,\)"):
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (1.0, 1.0), loss=lambda ys: ys[-1])
+    with pytest.raises(ArgumentError, match=r"ts\[1\] is 2.0 and ts\[2\] is 1.0"):
+        ode.check_gradients(van_der_pol, jnp.ones(2), jnp.array([0.0, 2.0, 1.0]), (1.0, 1.0))
     with pytest.raises(ArgumentError, match="the solve failed; loosen them, raise max_steps"):
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (5.0, 1.0), max_steps=3)

@@ -5,7 +5,11 @@ from collections.abc import Callable
 import equinox as eqx
 
 Counter = Callable[[int], object]
-"""Is called after a backward solve with its vector-Jacobian products of the field: one for every stage."""
+"""Is called after a backward solve with its vector-Jacobian products of the field, one for every stage tried.
+
+Lanes are solved together and make as many each: one call says how many. Forward solves that are repeated
+between checkpoints are not among them. Calls come in their own time; `jax.effects_barrier()` waits for them.
+"""
 
 
 class Discrete(eqx.Module):

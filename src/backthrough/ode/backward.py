@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.curve import take_row
-from backthrough.ode.rungekutta import combine, estimates, mean_square, next_step, squared_error
+from backthrough.ode.rungekutta import STARTING, combine, estimates, mean_square, next_step, squared_error
 from backthrough.ode.setting import Problem, Setting, explicit, forward_field
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
@@ -24,7 +24,7 @@ FACTOR = 4  # a backward solve may try so many times the steps of a forward one
 
 
 class Back(NamedTuple):
-    """Where a backward solve is; with lanes, every entry but `tried` ends in their axis.
+    """Where a backward solve is; with lanes, every entry but the last two ends in their axis.
 
     Attributes:
         r: Time from the end.
@@ -33,10 +33,11 @@ class Back(NamedTuple):
         slope: da/dr.
         stale: Whether `y` and `slope` must be found anew, since `a` has jumped.
         h: The step size to try next.
-        error: The squared error of the last accepted step.
+        error: The squared error of the last accepted step; see `next_step`.
         status: RUNNING or why it has stopped.
         pointer: The next save time.
         tried: Steps tried.
+        anew: How often `y` and `slope` were found anew.
     """
 
     r: Array
@@ -49,6 +50,7 @@ class Back(NamedTuple):
     status: Array
     pointer: Array
     tried: Array
+    anew: Array
 
 
 class Equation(NamedTuple):
@@ -80,8 +82,10 @@ def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
     r = equation.setting.span - s
     stale = jnp.ones(s.shape, bool)
-    tried = jnp.asarray(0, jnp.int32)
-    return Back(r, a, y, jnp.zeros_like(a), stale, h, jnp.ones_like(s), none + RUNNING, pointer, tried)
+    zero = jnp.asarray(0, jnp.int32)
+    return Back(
+        r, a, y, jnp.zeros_like(a), stale, h, jnp.full_like(s, STARTING), none + RUNNING, pointer, zero, zero
+    )
 
 
 def pull_back(setting: Setting, problem: Problem, s: Array, y: Array, a: Array) -> tuple[Array, Array]:
@@ -181,7 +185,7 @@ def _try_step(
     finite = jnp.all(jnp.isfinite(a) & jnp.isfinite(slope), axis=0)
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1
-    h_next = next_step(tableau.error_order, h, good, error, back.error)
+    h_next, kept_error = next_step(tableau.error_order, h, good, error, back.error)
     h_next = jnp.where(good & last, jnp.maximum(h_next, back.h), h_next)  # a step cut short says little
     made = running & good
     eps, tiny = jnp.finfo(a.dtype).eps, jnp.finfo(a.dtype).tiny
@@ -194,10 +198,11 @@ def _try_step(
         jnp.where(made, slope, slopes[0]),
         jnp.zeros_like(back.stale),
         jnp.where(running, h_next, back.h),
-        jnp.where(made, error, back.error),
+        jnp.where(made, kept_error, back.error),
         jnp.where(stuck, why, back.status),
         back.pointer,
         back.tried + 1,
+        back.anew + jnp.any(back.stale),
     )
     weights = [jnp.where(made, h * equation.adjoint(value), 0) for value in values]
     states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]

@@ -153,6 +153,9 @@ def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
         check_integer("checkpoints", adjoint.checkpoints, minimum=2)
     if isinstance(adjoint, Backsolve):
         check_positive("drift", adjoint.drift)
+    counter = getattr(adjoint, "counter", None)
+    if counter is not None and not callable(counter):
+        raise ArgumentError(f"counter must be callable as counter(n), got {counter!r}")
 
 
 def check_problem(

@@ -134,7 +134,7 @@ def backsolve(adjoint: Backsolve) -> Method:
         back, gradient = cross(equation, back, setting.span, Sums(problem, setting, wanted).zeros())
         end = jnp.where(back.status == RUNNING, back.r >= setting.span, False)
         back = back._replace(status=drifted(back, end, y0))
-        return _report(equation, adjoint, back, s, gradient)
+        return _report(equation, adjoint, back, gradient)
 
     return Method("Backsolve", 3, kept_record, pull)
 
@@ -180,7 +180,7 @@ def _pull_on(
     back = begin(equation_on(None), a, a, s, h)
     carry = (n_stretches, back, Sums(problem, setting, wanted).zeros())
     _, back, gradient = jax.lax.while_loop(lambda carry: carry[0] > 0, one, carry)
-    return _report(equation_on(None), adjoint, back, s, gradient)
+    return _report(equation_on(None), adjoint, back, gradient)
 
 
 def _last(setting: Setting, ct: Array) -> Array:
@@ -189,17 +189,16 @@ def _last(setting: Setting, ct: Array) -> Array:
     return ct[-1] + jnp.sum(jnp.where(late[:, None], ct[:-1], 0), axis=0)
 
 
-def _report(equation: Equation, used: Adjoint, back: Back, s: Array, gradient: list[Array]) -> list[Array]:
-    """The cotangents; an error, or NaN, if the backward solve, which began at the time `s`, has failed."""
+def _report(equation: Equation, used: Adjoint, back: Back, gradient: list[Array]) -> list[Array]:
+    """The cotangents; an error, or NaN, if the backward solve has failed."""
     problem, setting = equation.problem, equation.setting
     counter = used.counter
     if counter is not None:
-        jumps = jnp.max(jnp.sum(setting.times[:-1] < s, axis=0))
 
         def tell(spent: Array) -> None:
             counter(int(spent))
 
-        jax.debug.callback(tell, len(explicit(problem).c) * back.tried + jumps + 1)
+        jax.debug.callback(tell, len(explicit(problem).c) * back.tried + back.anew)
     name = type(used).__name__
     adjoint, status = equation.adjoint(back.a), finish(back, setting.span)
     failed = status != DONE

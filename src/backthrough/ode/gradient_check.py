@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError, check_positive
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated
-from backthrough.ode.checks import check_adjoint, check_tolerances
+from backthrough.ode.checks import check_problem, check_tolerances
 from backthrough.ode.flatten import check_state
 from backthrough.ode.odeint import odeint
 from backthrough.ode.rosenbrock import Rosenbrock
@@ -144,7 +144,7 @@ def check_gradients(
     if not adjoints:
         raise ArgumentError("adjoints must name at least one, got none")
     for adjoint in adjoints.values():
-        check_adjoint(adjoint, solver)
+        check_problem(y0, ts, solver, adjoint, max_steps)
     wanted = check_positive("wanted", wanted)
     module: Any = field if isinstance(field, eqx.Module) else None
     y0 = check_state(y0)
@@ -156,6 +156,7 @@ def check_gradients(
 
     @eqx.filter_jit
     def find(moving: PyTree, tolerances: Array, adjoint: Any, max_steps: int) -> Array:
+        """The gradient, not finite if the solve or the loss fails."""
         scaled = Adaptive(solver.tableau, tolerances[0], tolerances[1])  # traced: compiled once an adjoint
 
         def total(moving: PyTree) -> Array:
@@ -172,8 +173,9 @@ def check_gradients(
             parts = [jnp.sum(jnp.real(x)) for x in jax.tree_util.tree_leaves(found.ys)]
             return jnp.asarray(sum(parts))
 
-        leaves = jax.tree_util.tree_leaves(jax.grad(total)(moving))
-        return jnp.concatenate([jnp.ravel(x) for x in leaves])
+        value, gradient = jax.value_and_grad(total)(moving)
+        leaves = jax.tree_util.tree_leaves(gradient)
+        return jnp.concatenate([jnp.ravel(x) for x in leaves]) + 0 * value
 
     def gradient(adjoint: Any, factor: float, max_steps: int) -> np.ndarray:
         tolerances = jnp.asarray(np.maximum(factor * coarse, finest), dtype.dtype)
@@ -184,7 +186,8 @@ def check_gradients(
     if not np.isfinite(reference).all():
         raise ArgumentError(
             f"solver must have tolerances that can be tightened: at rtol={reference_factor * coarse[0]:.1e} "
-            "the solve failed; loosen them, raise max_steps, or enable double precision"
+            "the solve failed; loosen them, raise max_steps, or enable double precision; if odeint fails as "
+            "well, it is the problem that cannot be solved"
         )
     size = max(float(np.abs(reference).max()), float(dtype.tiny))
     names, factors, errors = [], [], []

@@ -19,7 +19,8 @@ FieldOf = Callable[..., Array]
 
 SAFETY, SMALLEST, LARGEST = 0.9, 0.2, 10.0
 PROPORTIONAL, INTEGRAL = 0.4, 0.3  # of the PI controller (Hairer and Wanner 1996, IV.2)
-FAR = 2.0  # times a step could grow by its error alone, from where on the controller has nothing to smooth
+STARTING = 0.0  # stands for the error of the last step until one was of about the right size
+FAR = 2.0  # a step is far too small if its error alone would let it grow by more
 
 
 def combine(weights: Sequence[float], vectors: Sequence[Array] | Array) -> Array:
@@ -185,23 +186,24 @@ def squared_error(errors: Sequence[Array], scale: Array) -> Array:
 
 def next_step(
     order: int, h: Array, accepted: Array, error: Array, last_error: Array
-) -> Float[Array, "*lanes"]:
-    """The next step size by the PI controller; errors are squared.
+) -> tuple[Float[Array, "*lanes"], Float[Array, "*lanes"]]:
+    """The next step size, and the error to remember; errors are squared, and STARTING before the first step.
 
-    A step that is far too small, as first steps are, grows by its own error alone: the controller would need
-    several more to recover, and a solve that takes few steps a third more of them. There is no rule that a
-    step may not shrink after an accepted one: it would be tried again and rejected. An error that is not
-    finite shrinks the step most.
+    While the first steps are far too small, they grow by their own error alone; the PI controller, which
+    smooths what follows a step of about the right size, would need several more: a third of a solve of few
+    steps. There is no rule that a step may not shrink after an accepted one: it would be tried again and
+    rejected. An error that is not finite shrinks the step most.
     """
     finite = jnp.isfinite(error)
     tiny = jnp.finfo(error.dtype).tiny
     log_error = jnp.log(jnp.maximum(jnp.where(finite, error, 1.0), tiny))
-    log_last = jnp.log(jnp.maximum(last_error, tiny))
+    starting = last_error == STARTING
+    log_last = jnp.log(jnp.where(starting, 1.0, jnp.maximum(last_error, tiny)))
     smooth = -(PROPORTIONAL + INTEGRAL) * log_error + PROPORTIONAL * log_last
-    near = log_error > -2 * order * np.log(FAR)
-    exponent = jnp.where(accepted & near, smooth, -log_error) * (0.5 / order)
+    far = starting & (log_error < -2 * order * np.log(FAR))
+    exponent = jnp.where(accepted & ~far, smooth, -log_error) * (0.5 / order)
     factor = jnp.clip(SAFETY * jnp.exp(exponent), SMALLEST, LARGEST)
-    return h * jnp.where(finite, factor, SMALLEST)
+    return h * jnp.where(finite, factor, SMALLEST), jnp.where(far, STARTING, error)
 
 
 def first_step(

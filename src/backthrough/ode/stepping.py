@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.onestep import attempt
-from backthrough.ode.rungekutta import first_step, next_step, squared_error, tolerance
+from backthrough.ode.rungekutta import STARTING, first_step, next_step, squared_error, tolerance
 from backthrough.ode.setting import Problem, Setting, forward_field
 
 RUNNING, DONE, MAX_STEPS, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
@@ -21,7 +21,7 @@ class State(NamedTuple):
         y: State, shape (size,).
         slope: Its derivative.
         h: The step size to try next.
-        error: The squared error of the last accepted step.
+        error: The squared error of the last accepted step; see `next_step`.
         status: RUNNING or why it has stopped.
         accepted: Steps accepted.
         rejected: Steps rejected.
@@ -53,7 +53,8 @@ def start(problem: Problem, setting: Setting, y0: Array) -> State:
     h = first_step(field, problem.tableau.error_order, y0, slope, setting.span, setting.rtol, setting.atol)
     good = jnp.all(jnp.isfinite(slope), axis=0)
     none = jnp.zeros(zero.shape, jnp.int32)
-    return State(zero, y0, slope, h, jnp.ones_like(zero), jnp.where(good, RUNNING, NOT_FINITE), none, none)
+    error = jnp.full_like(zero, STARTING)
+    return State(zero, y0, slope, h, error, jnp.where(good, RUNNING, NOT_FINITE), none, none)
 
 
 def try_step(problem: Problem, setting: Setting, state: State) -> tuple[State, Array, Array]:
@@ -69,7 +70,7 @@ def try_step(problem: Problem, setting: Setting, state: State) -> tuple[State, A
     finite = jnp.all(jnp.isfinite(y_new) & jnp.isfinite(slope_new), axis=0)
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1
-    h_next = next_step(tableau.error_order, h, good, error, last_error)
+    h_next, kept_error = next_step(tableau.error_order, h, good, error, last_error)
     eps, tiny = jnp.finfo(y.dtype).eps, jnp.finfo(y.dtype).tiny
     stuck = running & ~good & (h_next <= 2 * eps * s + 1e4 * tiny)
     made = running & good
@@ -80,7 +81,7 @@ def try_step(problem: Problem, setting: Setting, state: State) -> tuple[State, A
         jnp.where(made, y_new, y),
         jnp.where(made, slope_new, slope),
         jnp.where(running, h_next, state.h),
-        jnp.where(made, error, last_error),
+        jnp.where(made, kept_error, last_error),
         status,
         accepted + made,
         rejected + (running & ~good),

@@ -118,6 +118,10 @@ def test_columns_are_read_in_the_order_that_was_asked_for(tmp_path):
     names, values = read_columns(path, columns=["c", "a"])
     assert names == ("c", "a")
     assert values.tolist() == [[3, 1], [6, 4]]
+    path.write_text("a;b;c\n1;two;3\n4;;6\n")  # what is not asked for may hold anything
+    assert read_columns(path, columns=["c", "a"])[1].tolist() == [[3, 1], [6, 4]]
+    with pytest.raises(DataError, match="line 2, column 'b' is not a number: 'two'"):
+        read_columns(path)
     with pytest.raises(ArgumentError, match=r"unknown column of .*mine.csv 'bb'; did you mean 'b'"):
         read_columns(path, columns=["bb"])
     with pytest.raises(ArgumentError, match="columns must differ from each other, got a, a"):

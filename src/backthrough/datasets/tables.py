@@ -68,7 +68,7 @@ def read_columns(
 
     Args:
         path: The file.
-        columns: The columns wanted, in this order; all of them when none is named.
+        columns: The columns wanted, in this order, all of them when none is named. Others may hold anything.
         delimiter: As for `read_table`.
 
     Returns:
@@ -88,15 +88,13 @@ def read_columns(
     path = Path(path)
     if len(set(columns)) < len(columns):
         raise ArgumentError(f"columns must differ from each other, got {', '.join(columns)}")
-    names, values = _read(path, delimiter, columns, "column")
-    wanted = tuple(columns) or names
-    return wanted, values[:, [names.index(name) for name in wanted]]
+    return _read(path, delimiter, columns, "column", only=columns)
 
 
 def _read(
-    path: Path, delimiter: str | None, wanted: Sequence[str], role: str
+    path: Path, delimiter: str | None, wanted: Sequence[str], role: str, *, only: Sequence[str] = ()
 ) -> tuple[tuple[str, ...], Float[np.ndarray, "row column"]]:
-    """All columns, when those that are wanted are among them."""
+    """The columns `only`, or all of them, when those that are wanted are among them."""
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
         raise ArgumentError(f"delimiter must be one character, no quote or line end, got {delimiter!r}")
     text = _decode(path)
@@ -109,10 +107,11 @@ def _read(
         raise DataError(
             f"{path} line 1 holds only numbers ({', '.join(names[:4])}...); it must hold the column names"
         )
-    rows = [_numbers(path, line, cells, names) for line, cells in records]
+    kept = only or names
+    rows = [_numbers(path, line, cells, names, kept) for line, cells in records]
     if not rows:
         raise DataError(f"{path} has a header line and no rows")
-    return tuple(names), np.array(rows, dtype=np.float64)
+    return tuple(kept), np.array(rows, dtype=np.float64)
 
 
 def _decode(path: Path) -> str:
@@ -173,12 +172,11 @@ def _check_column(path: Path, wanted: str, names: list[str], role: str) -> None:
     check_choice(f"{role} of {path}", wanted, names)
 
 
-def _numbers(path: Path, line: int, cells: list[str], names: list[str]) -> list[float]:
+def _numbers(path: Path, line: int, cells: list[str], names: list[str], kept: Sequence[str]) -> list[float]:
     if len(cells) != len(names):
         raise DataError(f"{path} line {line} has {len(cells)} cells, but the header has {len(names)} columns")
-    return [
-        _number(f"{path} line {line}, column {name!r}", cell) for cell, name in zip(cells, names, strict=True)
-    ]
+    by_name = dict(zip(names, cells, strict=True))
+    return [_number(f"{path} line {line}, column {name!r}", by_name[name]) for name in kept]
 
 
 def _number(place: str, cell: str) -> float:

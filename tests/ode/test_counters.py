@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from backthrough import ode
+from backthrough.core import ArgumentError
 
 
 @pytest.mark.parametrize("adjoint", [ode.Backsolve, ode.Interpolated, ode.Continuous])
@@ -64,3 +65,10 @@ def test_lanes_with_save_times_of_their_own_make_as_many_each():
     gradient(jnp.arange(1.0, 4.0), ts)
     jax.effects_barrier()
     assert told == [len(made)]  # a callback without arguments is called once for all lanes
+
+
+def test_a_counter_is_a_function():
+    adjoint = ode.Backsolve()
+    object.__setattr__(adjoint, "counter", 5)  # past the types that tests check
+    with pytest.raises(ArgumentError, match=r"counter must be callable as counter\(n\), got 5"):
+        ode.odeint(lambda t, y, args: -y, 1.0, [0.0, 1.0], adjoint=adjoint)

@@ -10,6 +10,7 @@ import scipy.linalg
 from scipy.integrate import solve_ivp
 
 from backthrough import ode
+from backthrough.ode.rungekutta import STARTING, next_step
 from ode.problems import Y0, A, double, linear, relative, van_der_pol, weighted, weighted_exactly
 
 
@@ -257,3 +258,24 @@ def test_an_equal_field_is_compiled_once():
         ode.odeint(field, 1.0, jnp.array([0.0, rate]), jnp.array(rate), solver=ode.Dopri5(rtol=tolerance))
         first = len(traces) if rate == 0.5 else first
     assert len(traces) == first
+
+
+def test_first_steps_grow_by_their_own_error_until_one_is_about_right():
+    """Hairer et al. 1993, II.4, eq. 4.13; then the PI controller, Hairer and Wanner 1996, IV.2."""
+    far, near, starting = 1e-3, 0.5, jnp.asarray(STARTING)
+
+    def grown(error, last):
+        h, kept = next_step(5, jnp.asarray(1.0), jnp.asarray(error <= 1), jnp.asarray(error**2), last)
+        return float(h), kept
+
+    h, kept = grown(far, starting)
+    assert h == pytest.approx(0.9 * far ** (-1 / 5), rel=1e-5)
+    assert kept == STARTING
+    h, kept = grown(near, kept)
+    assert h == pytest.approx(0.9 * near ** (-0.7 / 5), rel=1e-5)
+    assert float(kept) == pytest.approx(near**2)
+    h, _ = grown(far, kept)
+    assert h == pytest.approx(0.9 * far ** (-0.7 / 5) * near ** (0.4 / 5), rel=1e-5)
+    assert grown(1e-30, starting)[0] == pytest.approx(10.0)
+    h, _ = grown(32.0, starting)  # rejected
+    assert h == pytest.approx(0.9 / 2, rel=1e-5)

@@ -36,7 +36,7 @@ MEMORY = 2**23  # bytes, for checkpoints and for a stretch each, if they may be 
 LEAST, MOST = 8, 64
 ROOM = 16  # states for each row of a stretch: its polynomial and the stages that it is made of
 
-Adjoint = Continuous | Interpolated | Backsolve
+ContinuousAdjoint = Continuous | Interpolated | Backsolve
 Stretch = Callable[[Array, Array], tuple[Array, Curve]]
 """(index, time up to which) -> where the stretch begins, and the solution in it."""
 
@@ -189,7 +189,7 @@ def _last(setting: Setting, ct: Array) -> Array:
     return ct[-1] + jnp.sum(jnp.where(late[:, None], ct[:-1], 0), axis=0)
 
 
-def _report(equation: Equation, used: Adjoint, back: Back, gradient: list[Array]) -> list[Array]:
+def _report(equation: Equation, used: ContinuousAdjoint, back: Back, gradient: list[Array]) -> list[Array]:
     """The cotangents; an error, or NaN, if the backward solve has failed."""
     problem, setting = equation.problem, equation.setting
     counter = used.counter

@@ -26,7 +26,7 @@ from backthrough.ode.solution import Stats, Status, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5
 from backthrough.ode.stepping import DONE, MAX_STEPS, RUNNING, State, start, try_step
 from backthrough.ode.unrolled import solve_unrolled
-from backthrough.ode.work import looped_if_large
+from backthrough.ode.work import method_and_tail
 
 PLACES = 8  # in every step, where the event function is looked at
 FIRED = -2  # a status of the search only
@@ -253,7 +253,7 @@ def _solve(
 ) -> Event:
     flat = flatten(field, y0, args)
     flat_event, leaves = _flatten_event(event, flat, y0, args)
-    tableau, tail = looped_if_large(tableau, flat)
+    tableau, tail = method_and_tail(tableau, flat)
     memory = getattr(adjoint, "memory", None)
     problem = Problem(flat.field, tableau, max_steps, memory=memory, throw=throw, tail=tail)
     n = len(flat.leaves)

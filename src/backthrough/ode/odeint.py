@@ -20,7 +20,7 @@ from backthrough.ode.setting import Problem
 from backthrough.ode.solution import Solution, Stats, Status, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 from backthrough.ode.unrolled import solve_unrolled
-from backthrough.ode.work import looped_if_large
+from backthrough.ode.work import method_and_tail
 
 
 def odeint(
@@ -121,7 +121,7 @@ def solve_compiled(
     """
     flat = flatten(field, y0, args)
     usable, wrong = check_traced(times, tolerances)
-    tableau, tail = looped_if_large(tableau, flat)
+    tableau, tail = method_and_tail(tableau, flat)
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
     problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw, tail=tail)
     arguments = [flat.y0, usable, jax.lax.stop_gradient(tolerances), *flat.leaves]

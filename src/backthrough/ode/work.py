@@ -16,7 +16,7 @@ LARGE = 2**17  # multiplications in products of matrices: some tens of microseco
 NOTABLE = 2**12  # so many take longer to compile than an addition
 
 
-def looped_if_large(tableau: AnyTableau, flat: Flat) -> tuple[AnyTableau, AnyTableau]:
+def method_and_tail(tableau: AnyTableau, flat: Flat) -> tuple[AnyTableau, AnyTableau]:
     """The method, with its stages in a loop if an evaluation of the field is much work; and its `tail`.
 
     A loop compiles the field once, and costs up to a tenth of the time. The last lanes of many take little of

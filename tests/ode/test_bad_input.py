@@ -98,11 +98,14 @@ def test_states():
 def test_fields():
     wrongly(r"returned shape \(2,\) for leaf \['a'\] of the state, whose shape is \(3,\)",
             field=lambda t, y, args: {"a": y["a"][:2]}, y0={"a": jnp.ones(3)})  # fmt: skip
-    wrongly("returned int32 for leaf its only leaf", field=lambda t, y, args: y.astype(jnp.int32))
+    wrongly(
+        "the field returned int32 for the state, which is float(32|64)",
+        field=lambda t, y, args: y.astype(jnp.int32),
+    )
     wrongly("must return the structure of y0", field=lambda t, y, args: (y,))
     wrongly("must return the structure of y0", field=lambda t, y, args: tuple(y), y0=[1.0, 2.0])
     wrongly("must return the structure of y0", field=lambda t, y, args: None)
-    wrongly("the field returned 'x' for leaf its only leaf", field=lambda t, y, args: "x")
+    wrongly("the field returned 'x' for the state", field=lambda t, y, args: "x")
     wrongly(r"callable as field\(t, y, args\), but takes \(t, y\): too many", field=lambda t, y: y)
     wrongly(r"but takes \(t, y, a, b\): missing a required argument: 'b'", field=lambda t, y, a, b: y)
 

@@ -265,9 +265,9 @@ def _solve(
         direction,
     )
     constants = jax.lax.stop_gradient([flat.y0, times, tolerances, *flat.leaves, *leaves])
-    t, status, accepted, rejected = bind(search, constants)
+    searched, status, accepted, rejected = bind(search, constants)
     fired = status == FIRED
-    t = jnp.where(fired, t, times[1])
+    t = jnp.where(fired, searched, times[1])
     unrolled = isinstance(adjoint, Unrolled)
     constant = (lambda x: x) if unrolled else jax.lax.stop_gradient
 
@@ -290,7 +290,8 @@ def _solve(
     status = jnp.where(fired, solved, status)
     status = jnp.where(wrong == Status.DONE, status, wrong)
     evaluations = (accepted + rejected) * tableau.n_stages
-    stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, jax.lax.stop_gradient(t))
+    reached = jax.lax.stop_gradient(jnp.where(fired, t, searched))
+    stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, reached)
     return Event(t, flat.unflatten(y), fired, stats, status)
 
 

@@ -98,18 +98,15 @@ def check_field(field: Callable[..., PyTree], time: Array, y0: PyTree, args: PyT
     for (path, leaf), value in zip(
         jax.tree_util.tree_leaves_with_path(y0), jax.tree_util.tree_leaves(out), strict=True
     ):
-        name = jax.tree_util.keystr(path) or "its only leaf"
+        keys = jax.tree_util.keystr(path)
+        name = f"leaf {keys} of the state" if keys else "the state"
         if not isinstance(value, (bool, int, float, complex, np.ndarray, jax.ShapeDtypeStruct)):
-            raise ArgumentError(f"the field returned {value!r} for leaf {name} of the state")
+            raise ArgumentError(f"the field returned {value!r} for {name}")
         shape, dtype = jnp.shape(value), jnp.result_type(value)
         if shape != leaf.shape:
-            raise ArgumentError(
-                f"the field returned shape {shape} for leaf {name} of the state, whose shape is {leaf.shape}"
-            )
+            raise ArgumentError(f"the field returned shape {shape} for {name}, whose shape is {leaf.shape}")
         if dtype != leaf.dtype:
-            raise ArgumentError(
-                f"the field returned {dtype} for leaf {name} of the state, which is {leaf.dtype}"
-            )
+            raise ArgumentError(f"the field returned {dtype} for {name}, which is {leaf.dtype}")
 
 
 def check_takes(name: str, function: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from backthrough.recipes import relax_dvae
+from backthrough.recipes.estimators.dvae import recipe as relax_dvae
 from backthrough.train import Run, read_metrics
 
 N_SEEDS, N_STEPS = 3, 2500

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from backthrough.recipes.relax_dvae import Config, advance, start
+from backthrough.recipes.estimators.dvae.recipe import Config, advance, start
 
 NAMES = ("leave-one-out", "DisARM", "REBAR", "RELAX", "straight-through")
 ROUNDS, WARM_UP = 200, 10

@@ -22,7 +22,7 @@ from jaxtyping import Array
 from backthrough.core import PRNGKey
 from backthrough.flows import ContinuousFlow, Flow, Inverse, PlanarField, StandardNormal, planar_chain
 from backthrough.ode import RK4, Dopri5, Unrolled
-from backthrough.recipes.toy_densities import draw_points
+from backthrough.recipes.flows.cnf_2d.densities import draw_points
 from backthrough.train import Stream, fit, schedule
 
 DATA, SIZES, BATCH, STEPS, RATES, N_TEST = "circles", (2, 8, 32), 256, 1500, (3e-3, 1e-2), 5000

@@ -12,7 +12,7 @@ from PIL import Image
 from backthrough.cli.main import COMMANDS, main
 from backthrough.core import DataError, RunError
 from backthrough.recipes.digits import load_digits
-from backthrough.recipes.vae_mnist import load_trained
+from backthrough.recipes.latent.vae_mnist import load_trained
 
 TINY = ("--ladder-stages=1", "--hidden-size=8", "--latent-size=2", "--batch-size=10", "--n-deep=2")
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError
-from backthrough.recipes import latent_ode_spirals, ode_mnist
-from backthrough.recipes.spirals import LENGTH, NOISE, draw_spirals
+from backthrough.recipes.latent.spirals import recipe as latent_ode_spirals
+from backthrough.recipes.latent.spirals.data import LENGTH, NOISE, draw_spirals
+from backthrough.recipes.ode.mnist import recipe as ode_mnist
 from backthrough.train import Run
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError
-from backthrough.recipes import cnf_2d, ode_lynx_hare, ode_tolerance
-from backthrough.recipes.toy_densities import TOYS, draw_points
+from backthrough.recipes.flows.cnf_2d import recipe as cnf_2d
+from backthrough.recipes.flows.cnf_2d.densities import TOYS, draw_points
+from backthrough.recipes.ode import lynx_hare, tolerance
 from backthrough.train import Run
 
 
@@ -19,7 +20,7 @@ def numbers(run):
 def test_lynx_and_hare_have_the_maximum_that_another_solver_and_optimiser_found(tmp_path):
     """LSODA and Nelder-Mead: -4.14515 at these parameters."""
     run = Run(tmp_path, config={"recipe": "ode-lynx-hare"})
-    ode_lynx_hare.run(ode_lynx_hare.Config(n_steps=1000), run)
+    lynx_hare.run(lynx_hare.Config(n_steps=1000), run)
     found = numbers(run)
     assert found["negative log-likelihood"] == pytest.approx(-4.14515, abs=1e-3)
     expected = {"a": 0.5400, "b": 0.02716, "g": 0.7966, "d": 0.02370, "u0": 34.60, "v0": 5.844}
@@ -31,13 +32,13 @@ def test_lynx_and_hare_have_the_maximum_that_another_solver_and_optimiser_found(
 @pytest.mark.slow
 def test_errors_fall_with_the_tolerance(tmp_path):
     run = Run(tmp_path, config={"recipe": "ode-tolerance"})
-    ode_tolerance.run(ode_tolerance.Config(loosest=4, tightest=8, end=3.0, repetitions=1), run)
+    tolerance.run(tolerance.Config(loosest=4, tightest=8, end=3.0, repetitions=1), run)
     found = numbers(run)
-    for name in ode_tolerance.SOLVERS:
+    for name in tolerance.SOLVERS:
         assert 0.6 < found[f"error power ({name})"] < 1.6
     assert found["evaluations (Dopri8)"] < found["evaluations (Dopri5)"] < found["evaluations (Bosh3)"]
     with pytest.raises(ArgumentError, match="tightest must be at least loosest"):
-        ode_tolerance.run(ode_tolerance.Config(loosest=4, tightest=5), run)
+        tolerance.run(tolerance.Config(loosest=4, tightest=5), run)
 
 
 @pytest.mark.parametrize("name", TOYS)

@@ -30,11 +30,16 @@ class RecipeModule(Protocol):
 
 @dataclass(frozen=True)
 class Recipe:
-    """Name, module and one-line summary of a recipe."""
+    """Name, module (its first part is the room) and one-line summary of a recipe."""
 
     name: str
     module: str
     summary: str
+
+    @property
+    def room(self) -> str:
+        """The room whose method it shows."""
+        return self.module.partition(".")[0]
 
     def load(self) -> RecipeModule:
         """Imports the recipe."""
@@ -45,32 +50,48 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
+            "ode-lynx-hare", "ode.lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
+        ),
+        Recipe(
+            "ode-mnist",
+            "ode.mnist.recipe",
+            "An ODE-Net beside a residual network on digits, and what it costs",
+        ),
+        Recipe(
+            "ode-tolerance", "ode.tolerance", "Error, evaluations and time of a solve against its tolerance"
+        ),
+        Recipe(
             "relax-toy",
-            "relax_toy",
+            "estimators.relax_toy",
             "RELAX's toy problem: gradient estimators on one bit, many seeds at once",
         ),
-        Recipe("relax-dvae", "relax_dvae", "A VAE with Bernoulli layers by several gradient estimators"),
-        Recipe("cnf-2d", "cnf_2d", "A continuous flow on points in the plane: density, draws, how it forms"),
-        Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
-        Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
         Recipe(
-            "latent-ode-physionet",
-            "latent_ode_physionet",
-            "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
+            "relax-dvae",
+            "estimators.dvae.recipe",
+            "A VAE with Bernoulli layers by several gradient estimators",
+        ),
+        Recipe(
+            "cnf-2d",
+            "flows.cnf_2d.recipe",
+            "A continuous flow on points in the plane: density, draws, how it forms",
+        ),
+        Recipe(
+            "vae-mnist",
+            "latent.vae_mnist",
+            "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals",
         ),
         Recipe(
             "latent-ode-spirals",
-            "latent_ode_spirals",
+            "latent.spirals.recipe",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",
         ),
         Recipe(
-            "ode-lynx-hare", "ode_lynx_hare", "Lotka-Volterra dynamics fitted to the pelts of lynx and hare"
+            "latent-ode-physionet",
+            "latent.physionet.recipe",
+            "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
         ),
-        Recipe("ode-mnist", "ode_mnist", "An ODE-Net beside a residual network on digits, and what it costs"),
-        Recipe(
-            "ode-tolerance", "ode_tolerance", "Error, evaluations and time of a solve against its tolerance"
-        ),
-        Recipe("vae-mnist", "vae_mnist", "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals"),
+        Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
+        Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
     )
 }
 

@@ -24,7 +24,7 @@ from backthrough.core import (
 )
 from backthrough.datasets import Images, load
 from backthrough.ode import Adaptive, Bosh3, Dopri5
-from backthrough.recipes.ode_net import BODIES, Classifier, n_parameters, with_solver
+from backthrough.recipes.ode.mnist.networks import BODIES, Classifier, n_parameters, with_solver
 from backthrough.train import (
     Batches,
     Number,

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_positive
 from backthrough.datasets import load
 from backthrough.recipes.digits import binarise, load_digits
-from backthrough.recipes.discrete_vae import (
+from backthrough.recipes.estimators.dvae.model import (
     BernoulliLayers,
     LayerControl,
     Name,

@@ -13,9 +13,9 @@ from sklearn.metrics import roc_curve as their_roc_curve
 
 from backthrough.core import ArgumentError, DataError
 from backthrough.ode import Euler
-from backthrough.recipes import latent_ode_physionet as recipe
-from backthrough.recipes.cross_validation import roc_auc, roc_curve, stratified_folds
-from backthrough.recipes.physionet import (
+from backthrough.recipes.latent.physionet import recipe
+from backthrough.recipes.latent.physionet.cross_validation import roc_auc, roc_curve, stratified_folds
+from backthrough.recipes.latent.physionet.data import (
     Stays,
     bin_stays,
     deviation,
@@ -24,8 +24,8 @@ from backthrough.recipes.physionet import (
     measure_spread,
     take,
 )
-from backthrough.recipes.physionet_measures import BETTER, error_of_stays, pooled_error
-from backthrough.recipes.physionet_models import Case, Sizes, build
+from backthrough.recipes.latent.physionet.measures import BETTER, error_of_stays, pooled_error
+from backthrough.recipes.latent.physionet.models import Case, Sizes, build
 from backthrough.train import Run
 
 NAMES = ["Age", "Gender", "Height", "ICUType", "Weight", "HR", "SysABP", "Temp"]

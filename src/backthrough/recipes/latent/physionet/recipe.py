@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice, check_integer, check_positive
 from backthrough.ode import RK4, Euler, Midpoint
-from backthrough.recipes.cross_validation import roc_auc, stratified_folds
-from backthrough.recipes.physionet import (
+from backthrough.recipes.latent.physionet.cross_validation import roc_auc, stratified_folds
+from backthrough.recipes.latent.physionet.data import (
     HOURS,
     Stays,
     deviation,
@@ -23,9 +23,22 @@ from backthrough.recipes.physionet import (
     measure_spread,
     take,
 )
-from backthrough.recipes.physionet_figures import draw_records, draw_roc
-from backthrough.recipes.physionet_measures import Outcome, Scales, error_numbers, pooled_error, rank_numbers
-from backthrough.recipes.physionet_models import Case, Reader, Reconstructor, Sizes, build, cross_entropy
+from backthrough.recipes.latent.physionet.figures import draw_records, draw_roc
+from backthrough.recipes.latent.physionet.measures import (
+    Outcome,
+    Scales,
+    error_numbers,
+    pooled_error,
+    rank_numbers,
+)
+from backthrough.recipes.latent.physionet.models import (
+    Case,
+    Reader,
+    Reconstructor,
+    Sizes,
+    build,
+    cross_entropy,
+)
 from backthrough.train import Batches, Best, Run, fit, mean_over_shards, schedule
 
 CLASSIFIERS = ("ode-rnn", "latent-ode", "gru")

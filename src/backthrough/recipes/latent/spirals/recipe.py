@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_positive
 from backthrough.latent import LatentODE, Observations, RecurrentEncoder, elbo
 from backthrough.ode import Dopri5
-from backthrough.recipes.spirals import LENGTH, Spirals, draw_spirals
+from backthrough.recipes.latent.spirals.data import LENGTH, Spirals, draw_spirals
 from backthrough.train import Batches, Number, Run, fit, mean_over_shards, schedule
 
 TEST_SEED = 10**6

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from backthrough.recipes.cross_validation import roc_auc
-from backthrough.recipes.physionet import Scale
-from backthrough.recipes.physionet_models import Case, Reader, Reconstructor
+from backthrough.recipes.latent.physionet.cross_validation import roc_auc
+from backthrough.recipes.latent.physionet.data import Scale
+from backthrough.recipes.latent.physionet.models import Case, Reader, Reconstructor
 from backthrough.train import Number, mean_number
 
 BETTER = "AUC (better of ode-rnn and latent-ode)"

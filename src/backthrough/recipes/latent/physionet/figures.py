@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from matplotlib.figure import Figure
 
-from backthrough.recipes.cross_validation import roc_auc, roc_curve
-from backthrough.recipes.physionet import HOURS, take
-from backthrough.recipes.physionet_models import Case
+from backthrough.recipes.latent.physionet.cross_validation import roc_auc, roc_curve
+from backthrough.recipes.latent.physionet.data import HOURS, take
+from backthrough.recipes.latent.physionet.models import Case
 from backthrough.train import Run
 
 CHANNELS = ("HR", "SysABP", "Temp")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from backthrough.core import PRNGKey, Scalar, check_choice, check_integer, check_positive
 from backthrough.flows import ContinuousFlow, Flow, GatedMLP, PlanarField, StandardNormal, VectorField
 from backthrough.ode import RK4, Discrete, Dopri5, Unrolled
-from backthrough.recipes.toy_densities import TOYS, draw_points
+from backthrough.recipes.flows.cnf_2d.densities import TOYS, draw_points
 from backthrough.train import Run, Stream, fit, mean_number, mean_over_shards, schedule
 
 TEST_SEED = 10**6

@@ -11,8 +11,8 @@ import pytest
 
 from backthrough.cli.main import main
 from backthrough.core import ArgumentError
-from backthrough.recipes import relax_dvae
-from backthrough.recipes.discrete_vae import BernoulliLayers, negative_elbo, start_controls
+from backthrough.recipes.estimators.dvae import recipe as relax_dvae
+from backthrough.recipes.estimators.dvae.model import BernoulliLayers, negative_elbo, start_controls
 from backthrough.train import Run
 
 X = jnp.array([1.0, 0.0, 1.0])

@@ -1,0 +1,1 @@
+"""VAEs with Bernoulli layers by several gradient estimators."""

@@ -1,0 +1,1 @@
+"""A continuous flow on points in the plane."""

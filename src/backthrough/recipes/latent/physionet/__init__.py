@@ -1,0 +1,1 @@
+"""Latent ODEs and their rivals on records of intensive-care patients."""

@@ -1,0 +1,1 @@
+"""A latent ODE beside an RNN on spirals seen at irregular times."""

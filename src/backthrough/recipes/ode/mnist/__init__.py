@@ -1,0 +1,1 @@
+"""An ODE-Net beside a residual network on digits."""

@@ -8,8 +8,10 @@ def test_the_public_face_is_lazy():
     assert set(backthrough.__all__) == {
         "core",
         "datasets",
+        "density",
         "estimators",
         "flows",
+        "forecast",
         "latent",
         "nets",
         "ode",

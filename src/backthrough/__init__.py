@@ -35,8 +35,10 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submodules=[
         "core",
         "datasets",
+        "density",
         "estimators",
         "flows",
+        "forecast",
         "latent",
         "nets",
         "ode",

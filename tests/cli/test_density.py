@@ -42,6 +42,13 @@ def test_a_table_becomes_a_density_in_its_own_units(table, tmp_path, capsys):
     assert draws.shape == (20, 2)
     assert 50 < draws[:, 0].mean() < 150
     assert (run / "report.html").exists()
+    assert "Gaussian" in json.loads((run / "result.json").read_text())["headline"]["sentence"]
+    words = ["--model", run / "model.npz", "--predict", table, "--out", tmp_path / "again.csv"]
+    assert density(*words) == 0
+    with open(tmp_path / "again.csv") as file:
+        assert [row["log density (nats)"] for row in csv.DictReader(file)] == [
+            row["log density (nats)"] for row in rows
+        ]
     assert "log-likelihood" in capsys.readouterr().out
 
 
@@ -59,10 +66,13 @@ def test_what_is_wrong_with_a_table_is_named(table, tmp_path, capsys, options, c
 
 
 def test_usage(tmp_path, capsys):
-    assert density("--help") == 0
+    with pytest.raises(SystemExit, match="0"):
+        density("--help")
+    assert "usage: backthrough density" in capsys.readouterr().out
     assert density() == 2
-    assert "usage: backthrough density TABLE.csv" in capsys.readouterr().out
+    assert "density needs a table: backthrough density TABLE.csv" in capsys.readouterr().err
     short = tmp_path / "short.csv"
     short.write_text("a\n1\n2\n")
     assert density(short, "--run-dir", tmp_path / "run") == 1
-    assert "has 2 rows; a density needs 30" in capsys.readouterr().err
+    assert "there are 2 rows; to fit and to measure a density takes 30" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

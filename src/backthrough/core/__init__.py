@@ -19,6 +19,7 @@ from backthrough.core.errors import (
 )
 from backthrough.core.files import write_atomically
 from backthrough.core.numerics import log1mexp, log_mean_exp, log_odds, safe_norm
+from backthrough.core.seeds import seed_of
 from backthrough.core.types import PRNGKey, PyTree, Scalar
 
 __all__ = [
@@ -42,5 +43,6 @@ __all__ = [
     "log_mean_exp",
     "log_odds",
     "safe_norm",
+    "seed_of",
     "write_atomically",
 ]

@@ -27,6 +27,8 @@ class SeriesTable:
         values: For each series one row a time and one column a quantity; NaN where a cell is missing.
         dated: Whether the times are dates.
         source: The file.
+        time: The column of times; "" if they stood in no column.
+        series: The column that named the series; "" if there was none.
     """
 
     names: tuple[str, ...]
@@ -35,6 +37,8 @@ class SeriesTable:
     values: tuple[Float[np.ndarray, "_ _"], ...]
     dated: bool
     source: str
+    time: str = ""
+    series: str = ""
 
 
 def read_series(
@@ -117,6 +121,8 @@ def read_series(
         ),
         dated=dated,
         source=str(path),
+        time=time,
+        series=series,
     )
 
 

@@ -90,8 +90,6 @@ RECIPES = {
             "latent.physionet.recipe",
             "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
         ),
-        Recipe("density", "density", "The density of the rows of your own CSV table, by a continuous flow"),
-        Recipe("forecast", "forecast", "How your own irregular, gappy series go on, by a latent ODE"),
     )
 }
 

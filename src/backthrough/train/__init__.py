@@ -11,10 +11,11 @@ from backthrough.train.environment import (
 )
 from backthrough.train.loop import Evaluate, Fitted, Step, fit, restore
 from backthrough.train.metrics import read_metrics
+from backthrough.train.model_file import load_model, save_model
 from backthrough.train.placement import mean_over_shards
 from backthrough.train.processes import Group, join
 from backthrough.train.progress import ProgressBar
-from backthrough.train.result import Number, mean_number
+from backthrough.train.result import Headline, Number, mean_number
 from backthrough.train.run import Run, read_config
 from backthrough.train.schedules import ScheduleName, schedule
 from backthrough.train.seeds import over_seeds
@@ -28,6 +29,7 @@ __all__ = [
     "Evaluate",
     "Fitted",
     "Group",
+    "Headline",
     "Number",
     "ProgressBar",
     "Run",
@@ -39,6 +41,7 @@ __all__ = [
     "fit",
     "join",
     "load_checkpoint",
+    "load_model",
     "load_newest",
     "mean_number",
     "mean_over_shards",
@@ -48,6 +51,7 @@ __all__ = [
     "read_metrics",
     "restore",
     "save_checkpoint",
+    "save_model",
     "schedule",
     "use_compile_cache",
 ]

@@ -1,4 +1,4 @@
-"""The numbers that a run ends with."""
+"""The numbers that a run ends with, and the sentence that says what they mean."""
 
 from dataclasses import dataclass
 
@@ -25,6 +25,21 @@ class Number:
     what: str
     standard_error: float | None = None
     n: int | None = None
+
+
+@dataclass(frozen=True)
+class Headline:
+    """What a reader should see first.
+
+    Attributes:
+        sentence: What came out, and whether it is good beside the plainest alternative.
+        number: Name of the number that it rests on.
+        picture: File name of the picture that shows it, among the figures of the run; "" for none.
+    """
+
+    sentence: str
+    number: str
+    picture: str = ""
 
 
 def mean_number(name: str, values: Float[np.ndarray, "n"], unit: str, what: str) -> Number:

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from backthrough.core import ArgumentError, RunError
+from backthrough.core import ArgumentError, RunError, check_choice
 from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
 from backthrough.train.environment import describe_environment
 from backthrough.train.figures import Figures
 from backthrough.train.lock import LOCK_NAME, DirectoryLock
 from backthrough.train.metrics import MetricsFile
 from backthrough.train.processes import current_group
-from backthrough.train.result import Number
+from backthrough.train.result import Headline, Number
 
 
 class Run:
@@ -97,12 +97,26 @@ class Run:
             )
         self._claimed = True
 
-    def save_result(self, numbers: Sequence[Number]) -> None:
-        """Writes `result.json`. Only reproducible values belong there: no times, no hosts."""
+    def save_result(self, numbers: Sequence[Number], *, headline: Headline | None = None) -> None:
+        """Writes `result.json`. Only reproducible values belong there: no times, no hosts.
+
+        Args:
+            numbers: With different names.
+            headline: What a reader should see first; it names one of the numbers and one of the figures.
+
+        Raises:
+            ArgumentError: if two numbers share a name, or the headline names what is not there.
+        """
         names = [number.name for number in numbers]
         if len(set(names)) < len(names):
             raise ArgumentError(f"the numbers of a run need different names, got {names}")
-        self._write_json("result.json", {"numbers": [_plain(number) for number in numbers]})
+        result: dict[str, Any] = {"numbers": [_plain(number) for number in numbers]}
+        if headline is not None:
+            check_choice("number of the headline", headline.number, names)
+            if headline.picture:
+                check_choice("picture of the headline", headline.picture, self.figures.captions())
+            result = {"headline": _plain(headline), **result}
+        self._write_json("result.json", result)
 
     def remove_if_unused(self) -> None:
         """Removes the directory if it holds nothing but its configuration, as after a wrong option."""

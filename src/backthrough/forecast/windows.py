@@ -1,5 +1,6 @@
 """Windows of irregular series: some rows of context and those that come after them."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,8 +43,16 @@ class Scale(NamedTuple):
         return np.where(seen.any(0), sums / np.maximum(seen.sum(0), 1), self.level)
 
 
-def sizes(table: SeriesTable, context: int, horizon: int) -> tuple[int, int]:
+def choose_sizes(
+    table: SeriesTable, context: int = 0, horizon: int = 0, *, held_out: bool = False
+) -> tuple[int, int]:
     """Rows of context and horizon; 0 asks for the default.
+
+    Args:
+        table: The series.
+        context: Rows that a forecast sees; three horizons by default, or what there is.
+        horizon: Rows that are forecast; a tenth of the shortest series by default, at most 50.
+        held_out: Whether another horizon of rows is kept to measure the forecast by.
 
     Raises:
         DataError: if a series is too short for any.
@@ -58,21 +67,37 @@ def sizes(table: SeriesTable, context: int, horizon: int) -> tuple[int, int]:
         )
     rows = min(len(times) for times in table.times)
     horizon = horizon or min(LONGEST_HORIZON, max(2, rows // 10))
-    room = rows - 2 * horizon
-    context = context or min(3 * horizon, room)
-    if context < 1 or context > room:
+    needed = 2 if held_out else 1
+    room = rows - needed * horizon
+    why = ", one to learn from and one held out to measure by" if held_out else ""
+    if room < 1:
         raise ArgumentError(
-            f"the shortest series has {rows} rows: a context of {context} and twice a horizon of {horizon} "
-            "do not fit; choose smaller ones"
+            f"a horizon of {horizon} rows is too long for the shortest series of {rows} rows: {needed} such "
+            f"stretch{'es' if held_out else ''}{why} must fit beside a row of context; choose a horizon of "
+            f"at most {(rows - 1) // needed}"
         )
-    return context, horizon
+    if context > room:
+        raise ArgumentError(
+            f"a context of {context} rows is too long for the shortest series of {rows} rows with a horizon "
+            f"of {horizon}{why}; choose at most {room}"
+        )
+    return context or min(3 * horizon, room), horizon
 
 
-def cut(table: SeriesTable, context: int, horizon: int) -> list[Window]:
-    """All windows before the held-out rows; evenly thinned where there are too many."""
+def before_the_last(table: SeriesTable, n_rows: int) -> SeriesTable:
+    """The series without their last rows."""
+    return replace(
+        table,
+        times=tuple(times[:-n_rows] for times in table.times),
+        values=tuple(values[:-n_rows] for values in table.values),
+    )
+
+
+def cut_windows(table: SeriesTable, context: int, horizon: int) -> list[Window]:
+    """All windows of the series with values before and after; evenly thinned where there are too many."""
     length, windows = context + horizon, []
     for times, values in zip(table.times, table.values, strict=True):
-        for first in range(len(times) - horizon - length + 1):
+        for first in range(len(times) - length + 1):
             part = slice(first, first + length)
             seen = np.isfinite(values[part])
             if seen[:context].any() and seen[context:].any():
@@ -83,20 +108,32 @@ def cut(table: SeriesTable, context: int, horizon: int) -> list[Window]:
     return [windows[index] for index in kept]
 
 
-def forecast_windows(table: SeriesTable, context: int, horizon: int) -> tuple[list[Window], list[Window]]:
-    """For each series the window that ends in its held-out rows, and one that goes on beyond its end.
+def last_windows(table: SeriesTable, context: int, horizon: int) -> list[Window]:
+    """For each series the window that ends with it."""
+    _check_lengths(table, context + horizon)
+    return [
+        Window(times[-context - horizon :], values[-context - horizon :])
+        for times, values in zip(table.times, table.values, strict=True)
+    ]
 
-    The times beyond the end are a median gap apart.
-    """
-    held, ahead = [], []
+
+def next_windows(table: SeriesTable, context: int, horizon: int) -> list[Window]:
+    """For each series a window that goes on beyond its end; the times there are a median gap apart."""
+    _check_lengths(table, max(context, 2))
+    windows = []
     for times, values in zip(table.times, table.values, strict=True):
-        held.append(Window(times[-context - horizon :], values[-context - horizon :]))
         after = times[-1] + np.median(np.diff(times)) * np.arange(1, horizon + 1)
         nothing = np.full((horizon, values.shape[1]), np.nan)
-        ahead.append(
+        windows.append(
             Window(np.concatenate([times[-context:], after]), np.concatenate([values[-context:], nothing]))
         )
-    return held, ahead
+    return windows
+
+
+def _check_lengths(table: SeriesTable, n_rows: int) -> None:
+    for name, times in zip(table.ids, table.times, strict=True):
+        if len(times) < n_rows:
+            raise DataError(f"{table.source}: series {name!r} has {len(times)} rows; {n_rows} are needed")
 
 
 def measure_scale(windows: list[Window], n_context: int) -> Scale:
@@ -111,7 +148,7 @@ def measure_scale(windows: list[Window], n_context: int) -> Scale:
     return Scale(level, np.where(spread > 0, spread, 1.0), length)
 
 
-def stack(windows: list[Window], scale: Scale, n_context: int) -> Observations:
+def stack_windows(windows: list[Window], scale: Scale, n_context: int) -> Observations:
     """Scaled windows as one batch; time is 0 at the last row of the context."""
     times = [(window.times - window.times[n_context - 1]) / scale.length for window in windows]
     values = [(window.values - scale.centre(window, n_context)) / scale.spread for window in windows]

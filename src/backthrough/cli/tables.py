@@ -1,0 +1,57 @@
+"""What the commands on a user's own tables share: the table, and a model that is there for new rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backthrough.core import ArgumentError
+
+
+@dataclass(frozen=True)
+class NewRows:
+    """A trained model, and the new rows that it is for."""
+
+    model: Path | None = None
+    """A model.npz of an earlier run; nothing is trained."""
+    predict: Path | None = None
+    """A CSV file of new rows for the --model."""
+    out: Path | None = None
+    """Where the answer goes; by default beside --predict, its name with the command's behind it."""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether there is a model to use, rather than one to train."""
+        return any(value is not None for value in (self.model, self.predict, self.out))
+
+    def paths(self, command: str, table: Path | None) -> tuple[Path, Path, Path]:
+        """Model, new rows and answer.
+
+        Raises:
+            ArgumentError: if one is missing or not there, or there is a table to train on too.
+        """
+        if self.model is None or self.predict is None or table is not None:
+            raise ArgumentError(
+                f"new rows need a model and no table to train on: backthrough {command} "
+                "--model RUN/model.npz --predict NEW.csv"
+            )
+        for name, path in (("--model", self.model), ("--predict", self.predict)):
+            if not path.is_file():
+                raise ArgumentError(f"there is no file {str(path)!r} ({name})")
+        beside = self.predict.with_name(f"{self.predict.stem}-{command}.csv")
+        return self.model, self.predict, self.out or beside
+
+
+def existing_table(table: Path | None, saved: Mapping[str, Any], command: str) -> Path:
+    """The absolute path of the user's table, or of the one that the resumed run was started with.
+
+    Raises:
+        ArgumentError: if none is named, or it is not there.
+    """
+    if table is None and "data" in saved:
+        table = Path(saved["data"])
+    if table is None:
+        raise ArgumentError(f"{command} needs a table: backthrough {command} TABLE.csv (all of it: --help)")
+    if not table.is_file():
+        raise ArgumentError(f"there is no file {str(table)!r}")
+    return table.expanduser().absolute()

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from backthrough.recipes.estimators.dvae import recipe as relax_dvae
+from backthrough.recipes.estimators.dvae.config import Config
 from backthrough.train import Run, read_metrics
 
 N_SEEDS, N_STEPS = 3, 2500
@@ -23,7 +24,7 @@ CHOSEN = {
 
 def train(learning_rate: float, folder: Path) -> tuple[dict[str, dict[str, float]], list[float]]:
     """The numbers of the run by name, and the held-out ELBO of RELAX's last evaluation for each seed."""
-    config = relax_dvae.Config(
+    config = Config(
         data="omniglot",
         estimators=CHOSEN[learning_rate],
         learning_rate=learning_rate,

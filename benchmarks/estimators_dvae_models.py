@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from backthrough.recipes.estimators.dvae import recipe as relax_dvae
+from backthrough.recipes.estimators.dvae.config import Config
 from backthrough.train import Run
 
 N_SEEDS, N_STEPS = 3, 2500
@@ -27,7 +28,7 @@ MODELS = {
 
 def train(options: dict, folder: Path) -> dict[str, float]:
     """The numbers of one model's training by name."""
-    config = relax_dvae.Config(estimators=ESTIMATORS, n_steps=N_STEPS, n_seeds=N_SEEDS, **options)
+    config = Config(estimators=ESTIMATORS, n_steps=N_STEPS, n_seeds=N_SEEDS, **options)
     relax_dvae.run(config, Run(folder))
     numbers = json.loads((folder / "result.json").read_text())["numbers"]
     for number in numbers:

@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from backthrough.recipes.estimators.dvae.recipe import Config, advance, start
+from backthrough.recipes.estimators.dvae.config import Config
+from backthrough.recipes.estimators.dvae.recipe import advance, start
 
 NAMES = ("leave-one-out", "DisARM", "REBAR", "RELAX", "straight-through")
 ROUNDS, WARM_UP = 200, 10

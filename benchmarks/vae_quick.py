@@ -22,7 +22,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.svm import SVC
 
 from backthrough.datasets import load
-from backthrough.recipes.latent.vae_mnist import load_trained
+from backthrough.recipes.latent.vae_mnist.recipe import load_trained
 
 SEEDS = (0, 1, 2)
 SURE, N_SAMPLES = 0.9, 1000

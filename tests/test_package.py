@@ -29,7 +29,8 @@ def test_every_recipe_keeps_its_contract():
     import dataclasses
 
     for recipe in backthrough.recipes.RECIPES.values():
-        module = recipe.load()
+        module = recipe.load_config()
+        assert callable(recipe.load().run)
         assert module.SCALES.keys() == {"quick", "full"}
         for config in [*module.SCALES.values(), module.DEMO]:
             assert config is None or isinstance(config, module.Config)

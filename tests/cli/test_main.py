@@ -12,7 +12,7 @@ from PIL import Image
 from backthrough.cli.main import COMMANDS, main
 from backthrough.core import DataError, RunError
 from backthrough.recipes.digits import load_digits
-from backthrough.recipes.latent.vae_mnist import load_trained
+from backthrough.recipes.latent.vae_mnist.recipe import load_trained
 
 TINY = ("--ladder-stages=1", "--hidden-size=8", "--latent-size=2", "--batch-size=10", "--n-deep=2")
 
@@ -65,10 +65,15 @@ def test_top_level(capsys):
     assert "unknown recipe 'vae-minst'; did you mean 'vae-mnist'?" in capsys.readouterr().err
 
 
-def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
+@pytest.mark.filterwarnings("default")
+def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys, monkeypatch):
     folder = tmp_path / "run"
-    assert run("--data", pictures, "--run-dir", folder, *TINY) == 0
-    assert "test IWAE-5000" in capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert run("--data", pictures.name, "--run-dir", "run", *TINY, "--batch-size=50", "--resume") == 0
+    captured = capsys.readouterr()
+    assert "test IWAE-5000" in captured.out
+    assert "warning: batches have 40 rows, all that there are, and not 50 as asked for" in captured.err
+    assert f"{folder} holds no run yet: this starts one" in captured.err
     numbers = json.loads((folder / "result.json").read_text())["numbers"]
     assert [number["n"] for number in numbers] == [8, 8, 2]
     assert all(np.isfinite(number["value"]) for number in numbers)
@@ -82,16 +87,21 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys):
     with pytest.raises(RunError, match="holds no run"):
         load_trained(tmp_path)
     first = (folder / "result.json").read_bytes()
-    assert run("--data", pictures, "--run-dir", folder, "--resume", *TINY) == 0
-    assert (folder / "result.json").read_bytes() == first
+    monkeypatch.chdir("/")
     capsys.readouterr()
+    assert run("--run-dir", folder, "--resume") == 0  # with the options that it was started with
+    assert "training: goes on from step 1 of 1" in capsys.readouterr().err
+    assert (folder / "result.json").read_bytes() == first
     refuses(capsys, 2, "is not empty: resume it", "--data", pictures, "--run-dir", folder, *TINY)
     refuses(
         capsys,
         2,
         "learning_rate was 0.003 and is now 0.1",
-        *("--data", pictures, "--run-dir", folder, "--resume", *TINY, "--learning-rate=0.1"),
+        *("--data", pictures, "--run-dir", folder, "--resume", "--learning-rate=0.1"),
     )
+    refuses(capsys, 2, "scale was 'quick' and is now 'full'", "--run-dir", folder, "--resume", "--scale=full")
+    assert main(["run", "relax-toy", "--run-dir", str(folder), "--resume"]) == 2
+    assert "holds a run of vae-mnist, not of relax-toy" in capsys.readouterr().err
     assert main(["report", str(folder), str(folder), "--out", str(tmp_path / "two.html")]) == 0
     assert (tmp_path / "two.html").read_text().count("<h2>vae-mnist: run</h2>") == 2
 
@@ -100,7 +110,6 @@ def test_wrong_use(tmp_path, pictures, capsys):
     folder = tmp_path / "run"
     own = ("--run-dir", folder, "--data", pictures)
     refuses(capsys, 2, "Unrecognized options: --latnt-size", *own, "--latnt-size", 3)
-    refuses(capsys, 2, "batch_size 50 is larger than the data (40 rows)", *own)
     refuses(capsys, 2, "ladder_stages must be at least 1, got -2", *own, *TINY, "--ladder-stages=-2")
     refuses(capsys, 2, "learning_rate must be finite and greater than", *own, *TINY, "--learning-rate=-1")
     refuses(
@@ -172,7 +181,7 @@ def test_data_commands(capsys):
     assert "did you mean 'lynx-hare'?" in capsys.readouterr().err
     assert main(["report"]) == 2
     assert "needs at least one run directory" in capsys.readouterr().err
-    assert main(["report", "no-such-run"]) == 1
+    assert main(["report", "no-such-run"]) == 2
     assert "no-such-run holds no run" in capsys.readouterr().err
 
 
@@ -189,10 +198,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, pictures, capsys):
         time.sleep(0.05)
     child.send_signal(signal.SIGINT)
     _, error = child.communicate(timeout=60)
-    assert child.returncode == 1
+    assert child.returncode == 130
     assert "stopped after step" in error
-    assert f"--run-dir {folder}" in error
-    assert error.rstrip().endswith("--resume")
+    assert error.rstrip().endswith(f"backthrough run vae-mnist --run-dir {folder} --resume")
     assert any((folder / "checkpoints").glob("*.json"))
 
 
@@ -215,9 +223,9 @@ def test_devices_and_shards(tmp_path, pictures, capsys):
         "--batch-size=8",
         "--n-deep=1",
     ]
-    assert run(*own, "--shards=4") == 0
+    assert run(*own) == 0  # with four shards, as it was started
     capsys.readouterr()
-    refuses(capsys, 2, "shards was 4 and is now 1", *own)
+    refuses(capsys, 2, "shards was 4 and is now 1", *own, "--shards=1")
     refuses(capsys, 2, "devices must be at least 1, got 0", *own, "--devices=0")
     refuses(
         capsys,

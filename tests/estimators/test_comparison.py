@@ -102,15 +102,46 @@ def test_the_command(tmp_path, monkeypatch, capsys):
         "    return lambda b: jnp.sum((b - 0.45) ** 2), dist.Bernoulli(logits=jnp.zeros(3))\n"
         "def wrong():\n"
         "    return 3\n"
+        "def needs(size, shape=3):\n"
+        "    return 3\n"
+        "def broken():\n"
+        "    return {}['x']\n"
+        "import math\n"
+        "def plain():\n"
+        "    return lambda b: math.exp(b.sum()), dist.Bernoulli(logits=jnp.zeros(3))\n"
+        "from backthrough.estimators import numpy_function\n"
+        "def wrapped():\n"
+        "    return numpy_function(lambda b: b['x']), dist.Bernoulli(logits=jnp.zeros(3))\n"
+        "def unwrapped():\n"
+        "    return numpy_function(lambda b: b), dist.Bernoulli(logits=jnp.zeros(3))\n"
     )
     options = ["--n-samples", "500", "--only", "DisARM", "Concrete", "--csv", "out.csv", "--plot", "out.png"]
     assert main(["estimators", "compare", "my_problem:problem", *options]) == 0
     captured = capsys.readouterr().out
     assert "DisARM" in captured
-    assert "bias against enumeration" in captured
+    assert "and the truth, by\n           enumeration. Above 6 it is bias" in captured
+    assert "biased, " in captured
+    assert "unbiased" in captured
     assert (tmp_path / "out.csv").read_text().startswith("estimator,unbiased,samples,bias z")
     assert (tmp_path / "out.png").stat().st_size > 1000
+    (tmp_path / "unfinished.py").write_text("def problem(:\n")
+    (tmp_path / "imports.py").write_text("import no_such_library\n")
+    theirs = f"{tmp_path}/my_problem.py"
     for problem, message in (
+        ("my_problem:broken", f"{theirs}:9 in broken: your code raised KeyError: 'x'"),
+        ("my_problem:wrapped", f"{theirs}:15 in <lambda>: your code raised IndexError: only integers"),
+        ("my_problem:unwrapped", "the NumPy function must return one number for each of 8 samples"),
+        ("unfinished:problem", "unfinished.py:1: your code raised SyntaxError"),
+        (
+            "imports:problem",
+            "imports.py:1 in <module>: your code raised ModuleNotFoundError: No module named",
+        ),
+    ):
+        assert main(["estimators", "compare", problem, "--n-samples", "100"]) == 1
+        assert message in capsys.readouterr().err
+    for problem, message in (
+        ("my_problem:needs", "must work without arguments and return (f, dist), but it needs size"),
+        ("my_problem:plain", f"{theirs}:12 in <lambda>: JAX cannot trace f here"),
         ("my_problem:prblem", "unknown function of my_problem 'prblem'; did you mean 'problem'?"),
         ("my_problem:wrong", "must return (f, dist)"),
         ("no_such_module:problem", "cannot import 'no_such_module'"),

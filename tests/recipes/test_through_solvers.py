@@ -8,7 +8,8 @@ import pytest
 from backthrough.core import ArgumentError
 from backthrough.recipes.flows.cnf_2d import recipe as cnf_2d
 from backthrough.recipes.flows.cnf_2d.densities import TOYS, draw_points
-from backthrough.recipes.ode import lynx_hare, tolerance
+from backthrough.recipes.ode.lynx_hare import recipe as lynx_hare
+from backthrough.recipes.ode.tolerance import recipe as tolerance
 from backthrough.train import Run
 
 

@@ -7,6 +7,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from backthrough.core import ArgumentError
 from backthrough.datasets import describe, fetch, find_entry
 
 
@@ -19,7 +20,7 @@ class List:
 class Fetch:
     """Downloads data sets from their public homes, verifies them, and keeps them in the user's cache."""
 
-    names: tyro.conf.Positional[tuple[str, ...]]
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
     """Data sets."""
 
 
@@ -44,6 +45,10 @@ def main(arguments: list[str]) -> int:
     if isinstance(choice, List):
         _print_list()
     elif isinstance(choice, Fetch):
+        if not choice.names:
+            names = [row.name for row in describe() if row.availability == "fetchable"]
+            there = f"these can be had: {', '.join(names)}" if names else "all that can be had is at hand"
+            raise ArgumentError(f"data fetch needs the name of a data set; {there}")
         for name in choice.names:
             for path in fetch(name):
                 print(path)

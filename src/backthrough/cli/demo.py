@@ -1,8 +1,6 @@
 """`backthrough demo`: every recipe that has a demo panel, then one page."""
 
 import dataclasses
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +8,9 @@ from pathlib import Path
 import tyro
 
 from backthrough.cli.numbers import print_numbers
-from backthrough.cli.paths import fresh_directory
+from backthrough.cli.runs import fresh_directory, say_stopped
 from backthrough.core import ArgumentError, Interrupted
 from backthrough.recipes import RECIPES
-from backthrough.report import write_page
-from backthrough.train import Run, use_compile_cache
 
 
 @dataclass(frozen=True)
@@ -34,23 +30,24 @@ def main(arguments: list[str]) -> int:
     )
     if options.resume and options.run_dir is None:
         raise ArgumentError("--resume needs --run-dir DIR, the demo to go on with")
+    from backthrough.report import write_page  # only now: wrong use has been refused
+    from backthrough.train import Run, use_compile_cache
+
     folder = options.run_dir or fresh_directory("demo")
     use_compile_cache()
     started = time.monotonic()
     paths = []
     for recipe in RECIPES.values():
-        module = recipe.load()
-        if module.DEMO is None:
+        panel = recipe.load_config().DEMO
+        if panel is None:
             continue
         print(f"{recipe.name}: {recipe.summary}", flush=True)
-        config = {"recipe": recipe.name, **dataclasses.asdict(module.DEMO)}
+        config = {"recipe": recipe.name, **dataclasses.asdict(panel)}
         run = Run(folder / recipe.name, config=config, resume=options.resume)
         try:
-            module.run(module.DEMO, run)
+            recipe.load().run(panel, run)
         except (Interrupted, KeyboardInterrupt) as error:
-            resume = shlex.join(["backthrough", "demo", "--run-dir", str(folder), "--resume"])
-            print(f"backthrough: {str(error) or 'stopped'}. Go on with:\n  {resume}", file=sys.stderr)
-            return 1
+            return say_stopped(error, ["backthrough", "demo", "--run-dir", str(folder)])
         paths.append(run.path)
         print_numbers(run.path)
     page = write_page(paths, folder / "index.html", title="backthrough demo")

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -55,7 +55,7 @@ class Options:
     log-density of every row (the lowest are the strangest), draws.csv, model.npz, and a page with pictures.
     """
 
-    table: tyro.conf.Positional[Path | None] = None
+    table: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="TABLE.csv")]] = None
     """A CSV file with a header line and numbers in every cell."""
     place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())
     new: tyro.conf.OmitArgPrefixes[NewRows] = dataclasses.field(default=NewRows())
@@ -98,7 +98,7 @@ def _read(path: Path, columns: Any) -> "pd.DataFrame":
 
 def _fit(config: Config, run: "Run", table: "pd.DataFrame", path: Path) -> None:
     from backthrough.density import FlowDensity, compare_with_gaussian, headline, plot_columns, split_rows
-    from backthrough.train import Number
+    from backthrough.train import Number, mean_number
 
     model = FlowDensity(
         hidden_size=config.hidden_size,
@@ -119,9 +119,9 @@ def _fit(config: Config, run: "Run", table: "pd.DataFrame", path: Path) -> None:
     scores = model.score_samples(parts.test).to_numpy()
     numbers = compare_with_gaussian(parts.train.to_numpy(), parts.test.to_numpy(), scores)
     head = headline(numbers, picture="columns.svg")
-    error = float(model.solver_error(parts.test).mean())
-    what = "held-out mean size of what its fixed steps are off by; where it is not small, raise solver_steps"
-    numbers.append(Number("error of the training's solver", error, "nats", what))
+    what = "mean size of what its fixed steps are off by; where it is not small, raise solver_steps"
+    error = model.solver_error(parts.test)
+    numbers.append(mean_number("error of the training's solver", error, "nats", what))
     numbers.append(Number("rows to train on", float(len(parts.train)), "", "the rest validates and tests"))
     _scored(model, table).to_csv(run.path / "rows.csv", index=False)
     draws = model.sample(config.n_draws)

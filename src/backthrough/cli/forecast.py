@@ -13,6 +13,8 @@ from backthrough.core import ArgumentError, check_integer
 from backthrough.recipes.configs import with_saved
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from backthrough.datasets import SeriesTable
@@ -143,7 +145,7 @@ def _fit(config: Config, run: "Run", table: "SeriesTable") -> None:
 
 
 def _lines(
-    kind: str, table: "SeriesTable", windows: "list[Window]", bands: "Bands", context: int
+    kind: str, table: "SeriesTable", windows: "Sequence[Window]", bands: "Bands", context: int
 ) -> "list[pd.DataFrame]":
     """A line for each series, time and column."""
     import pandas as pd

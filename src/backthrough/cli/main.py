@@ -5,7 +5,6 @@ import importlib
 import os
 import sys
 import warnings
-from types import ModuleType
 from typing import NamedTuple
 
 from backthrough import __version__
@@ -37,7 +36,7 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns 0 when done, 1 when the run failed, 2 for wrong use."""
+    """Runs one command; returns the exit code, which `--help` explains."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
@@ -51,16 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         print(f"backthrough: unknown command {name!r}{hint} (see backthrough --help)", file=sys.stderr)
         return 2
-    module = importlib.import_module(f"backthrough.cli.{COMMANDS[name].module}")
-    return _run_command(module, arguments[1:])
+    return _run_command(COMMANDS[name].module, arguments[1:])
 
 
-def _run_command(module: ModuleType, arguments: list[str]) -> int:
+def _run_command(module: str, arguments: list[str]) -> int:
     from backthrough.core import ArgumentError, BackthroughError
 
     warnings.showwarning = _print_warning
     try:
-        return module.main(arguments)
+        return importlib.import_module(f"backthrough.cli.{module}").main(arguments)
     except ArgumentError as error:
         print(f"backthrough: {error}", file=sys.stderr)
         return 2
@@ -75,7 +73,7 @@ def _run_command(module: ModuleType, arguments: list[str]) -> int:
         return 1
     except KeyboardInterrupt:
         print("backthrough: stopped", file=sys.stderr)
-        return 1
+        return 130
 
 
 def _print_warning(message: Warning | str, *details: object, **more: object) -> None:
@@ -94,6 +92,7 @@ def _help() -> str:
             "",
             *lines,
             "",
+            "exit codes: 0 done, 1 failed, 2 wrong use, 130 stopped by Ctrl-C (143 by SIGTERM)",
             f"version {__version__}",
         ]
     )

@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from backthrough.report import with_error
-
 
 def print_numbers(run: Path) -> None:
     """Prints the numbers of `result.json` as a table."""
+    from backthrough.report import with_error  # here: it draws in matplotlib
+
     table = Table(box=None, pad_edge=False, show_header=False)
     for number in json.loads((run / "result.json").read_text())["numbers"]:
         value = with_error(number["value"], number["standard_error"])

@@ -10,14 +10,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from backthrough.cli.paths import fresh_directory
+from backthrough.cli.runs import fresh_directory
 from backthrough.core import ArgumentError, BackthroughError, check_choice, write_atomically
-from backthrough.report import Row, read_rows, results_page, write_row
-from backthrough.train import describe_machine
+
+if TYPE_CHECKING:
+    from backthrough.report import Row
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ def main(arguments: list[str]) -> int:
         raise ArgumentError(
             f"there is no folder {options.results} or {options.page.parent} here; run this in a checkout"
         )
+    from backthrough.report import read_rows, results_page, write_row  # only now: it imports much
+
     rows = read_rows(options.results)
     if not options.table_only:
         chosen = _choose(rows, options.only)
@@ -57,7 +60,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _choose(rows: Sequence[Row], only: Sequence[str]) -> list[Row]:
+def _choose(rows: Sequence["Row"], only: Sequence[str]) -> list["Row"]:
     if not only:
         return list(rows)
     recipes = {row.id: _recipe(row.command) for row in rows}
@@ -72,7 +75,9 @@ def _recipe(command: str) -> str | None:
     return words[2] if words[:2] == ["backthrough", "run"] else None
 
 
-def _measure(command: str, rows: Sequence[Row]) -> list[Row]:
+def _measure(command: str, rows: Sequence["Row"]) -> list["Row"]:
+    from backthrough.train import describe_machine
+
     recipe = _recipe(command)
     found = _run_script(command) if recipe is None else _run_recipe(command, recipe, rows)
     common = {"machine": describe_machine(), "date": time.strftime("%Y-%m-%d")}
@@ -91,7 +96,7 @@ def _run_script(command: str) -> dict[str, Any]:
         raise BackthroughError(f"the last line that {command!r} prints is no JSON object") from error
 
 
-def _run_recipe(command: str, recipe: str, rows: Sequence[Row]) -> dict[str, Any]:
+def _run_recipe(command: str, recipe: str, rows: Sequence["Row"]) -> dict[str, Any]:
     """Runs a recipe once for each seed; the figure is the mean over seeds."""
     values: dict[str, list[float]] = {row.id: [] for row in rows}
     seeds = {tuple(row.seeds) for row in rows}

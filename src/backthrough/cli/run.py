@@ -2,21 +2,36 @@
 
 import contextlib
 import dataclasses
-import shlex
-import sys
-import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-import jax
 import tyro
 
-from backthrough.cli.numbers import print_numbers
-from backthrough.cli.paths import fresh_directory
-from backthrough.core import ArgumentError, Interrupted, check_integer
-from backthrough.recipes import RECIPES, find_recipe
-from backthrough.report import write_page
-from backthrough.train import Group, Run, join, use_compile_cache
+from backthrough.cli.runs import Place, carry_out, find_option, parse_run, saved_config
+from backthrough.core import ArgumentError, check_integer
+from backthrough.recipes import RECIPES, Recipe, find_recipe
+from backthrough.recipes.configs import settle_sources, with_saved
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Over which devices and processes a run is spread."""
+
+    devices: int | None = None
+    """Devices that each batch is spread over, those of all processes together; one by default, or all that
+    several processes have."""
+    shards: int | None = None
+    """Parts of a batch, each with its own noise; the numbers depend on these and not on the devices. One for
+    each device by default."""
+    coordinator: str | None = None
+    """HOST:PORT at which the first of several processes listens (and at the port after it). Start the same
+    command in each, with its own --process."""
+    process: int | None = None
+    """Number of this process, from 0; 0 writes the run."""
+    processes: int | None = None
+    """How many processes there are."""
+    join_timeout: float = 60.0
+    """Seconds to wait for the other processes."""
 
 
 def main(arguments: list[str]) -> int:
@@ -25,49 +40,104 @@ def main(arguments: list[str]) -> int:
         print(_usage())
         return 0 if arguments and arguments[0] in ("-h", "--help") else 2
     recipe = find_recipe(arguments[0])
-    module = recipe.load()
-    call = _parse(recipe.name, module, arguments[1:])
-    use_compile_cache()
-    here = (call.devices or 1) // (call.processes or 1)
+    saved = saved_config(arguments, recipe.name)
+    call = parse_run(
+        options_of(recipe, arguments[1:], saved),
+        arguments[1:],
+        prog=f"backthrough run {recipe.name}",
+        description=recipe.load_config().__doc__,
+    )
+    config, spread = settle_sources(call.config), call.spread
+    _check(spread)
+
+    import jax  # only now: wrong use has been refused
+
+    here = (spread.devices or 1) // (spread.processes or 1)
     if here > 1:
         jax.config.update("jax_num_cpu_devices", here)  # of no effect on GPUs
-    with _together(call) as group:
-        return _run(recipe.name, module, call, arguments, group.is_first)
+    with _together(spread) as group:
+        devices = spread.devices or (1 if spread.coordinator is None else jax.device_count())
+        shards = spread.shards or saved.get("shards") or devices
+        return carry_out(
+            recipe.name,
+            lambda run: recipe.load().run(config, run),
+            place=call.place,
+            config={"scale": call.scale, **dataclasses.asdict(config), "shards": shards},
+            again=["backthrough", "run", recipe.name, *_words(spread)],
+            shards=shards,
+            devices=devices,
+            is_first=group.is_first,
+        )
 
 
-def _together(call: Any) -> contextlib.AbstractContextManager[Group]:
+def options_of(recipe: Recipe, arguments: Sequence[str] = (), saved: dict[str, Any] | None = None) -> type:
+    """The options of a recipe, as a dataclass for tyro.
+
+    Args:
+        recipe: Its options follow those that all recipes have.
+        arguments: The words behind its name; the defaults are those of the scale that they ask for.
+        saved: What the run that is resumed was started with; it goes before the scale's defaults.
+    """
+    saved = saved or {}
+    module = recipe.load_config()
+    scale = find_option(arguments, "--scale") or saved.get("scale")
+    if scale not in module.SCALES:
+        scale = "quick"  # an unknown one is refused when the words are parsed
+    help_of_scale = "Which defaults: quick (under a minute on two cores) or full (the paper's)."
+    return dataclasses.make_dataclass(
+        "Call",
+        [
+            ("place", tyro.conf.OmitArgPrefixes[Place], dataclasses.field(default=Place())),
+            (
+                "scale",
+                Annotated[Literal["quick", "full"], tyro.conf.arg(help=help_of_scale)],
+                dataclasses.field(default=scale),
+            ),
+            ("spread", tyro.conf.OmitArgPrefixes[Spread], dataclasses.field(default=Spread())),
+            (
+                "config",
+                tyro.conf.OmitArgPrefixes[module.Config],
+                dataclasses.field(default=with_saved(module.SCALES[scale], saved)),
+            ),
+        ],
+    )
+
+
+def _check(spread: Spread) -> None:
+    for name in ("devices", "shards"):
+        if getattr(spread, name) is not None:
+            check_integer(name, getattr(spread, name), minimum=1)
+    several = (spread.coordinator, spread.process, spread.processes)
+    if any(value is not None for value in several) and None in several:
+        raise ArgumentError("several processes need all of --coordinator, --process and --processes")
+
+
+def _together(spread: Spread) -> contextlib.AbstractContextManager[Any]:
     """The processes of this run, once they have found each other."""
-    if call.coordinator is None:
+    from backthrough.train import Group, join
+
+    if spread.coordinator is None or spread.process is None or spread.processes is None:
         return contextlib.nullcontext(Group())
-    return join(call.coordinator, process=call.process, processes=call.processes, timeout=call.join_timeout)
+    return join(
+        spread.coordinator,
+        process=spread.process,
+        processes=spread.processes,
+        timeout=spread.join_timeout,
+    )
 
 
-def _run(name: str, module: Any, call: Any, arguments: list[str], is_first: bool) -> int:
-    path = call.run_dir or fresh_directory(name)
-    devices = call.devices or (1 if call.coordinator is None else jax.device_count())
-    shards = call.shards or devices
-    config = {"recipe": name, **dataclasses.asdict(call.config), "shards": shards}
-    run = Run(path, config=config, resume=call.resume, shards=shards, devices=devices)
-    started = time.monotonic()
-    try:
-        module.run(call.config, run)
-    except (Interrupted, KeyboardInterrupt) as error:
-        resume = shlex.join(["backthrough", "run", *_resume_arguments(arguments, path)])
-        print(f"backthrough: {str(error) or 'stopped'}. Go on with:\n  {resume}", file=sys.stderr)
-        return 1
-    except BaseException:
-        run.remove_if_unused()
-        raise
-    if not is_first:
-        return 0
-    page = write_page([run.path], run.path / "report.html")
-    print_numbers(run.path)
-    print(f"done in {time.monotonic() - started:.0f} s: {page}")
-    return 0
+def _words(spread: Spread) -> list[str]:
+    """The options that are not those by default, as words."""
+    words = []
+    for field in dataclasses.fields(spread):
+        value = getattr(spread, field.name)
+        if value != field.default:
+            words += [f"--{field.name.replace('_', '-')}", str(value)]
+    return words
 
 
 def _usage() -> str:
-    lines = [f"  {recipe.name:<18} {recipe.summary}" for recipe in RECIPES.values()]
+    lines = [f"  {recipe.name:<22} {recipe.summary}" for recipe in RECIPES.values()]
     return "\n".join(
         [
             "usage: backthrough run RECIPE [--run-dir DIR] [--resume] [--scale quick|full] [options]",
@@ -78,77 +148,3 @@ def _usage() -> str:
             "the options of one: backthrough run RECIPE --help",
         ]
     )
-
-
-def _parse(name: str, module: Any, options: list[str]) -> Any:
-    """The options of a recipe; the defaults are those of the scale that is asked for."""
-    scale = "quick"
-    for index, option in enumerate(options):
-        if option == "--scale" and index + 1 < len(options):
-            scale = options[index + 1]
-        elif option.startswith("--scale="):
-            scale = option.removeprefix("--scale=")
-    default = module.SCALES.get(scale, module.SCALES["quick"])  # an unknown scale is refused below
-    call = dataclasses.make_dataclass(
-        "Call",
-        [
-            _field("run_dir", Path | None, None, "Where the run goes; a new folder under runs/ by default."),
-            _field("resume", bool, False, "Go on with the run in --run-dir; also fine when it is empty."),
-            _field(
-                "scale",
-                Literal["quick", "full"],
-                "quick",
-                "Which defaults: quick (under a minute on two cores) or full (the paper's).",
-            ),
-            _field(
-                "devices",
-                int | None,
-                None,
-                "Devices that each batch is spread over, those of all processes together; one by default, "
-                "or all that several processes have.",
-            ),
-            _field(
-                "shards",
-                int | None,
-                None,
-                "Parts of a batch, each with its own noise; the numbers depend on "
-                "these and not on the devices. One for each device by default.",
-            ),
-            _field(
-                "coordinator",
-                str | None,
-                None,
-                "HOST:PORT at which the first of several processes listens (and at the port after it). "
-                "Start the same command in each, with its own --process.",
-            ),
-            _field("process", int | None, None, "Number of this process, from 0; 0 writes the run."),
-            _field("processes", int | None, None, "How many processes there are."),
-            _field("join_timeout", float, 60.0, "Seconds to wait for the other processes."),
-            ("config", tyro.conf.OmitArgPrefixes[module.Config], dataclasses.field(default=default)),
-        ],
-    )
-    parsed = tyro.cli(
-        call,
-        args=options,
-        prog=f"backthrough run {name}",
-        description=module.__doc__,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-    if parsed.devices is not None:
-        check_integer("devices", parsed.devices, minimum=1)
-    several = (parsed.coordinator, parsed.process, parsed.processes)
-    if any(value is not None for value in several) and None in several:
-        raise ArgumentError("several processes need all of --coordinator, --process and --processes")
-    if parsed.resume and parsed.run_dir is None:
-        raise ArgumentError("--resume needs --run-dir DIR, the run to go on with")
-    return parsed
-
-
-def _field(name: str, kind: Any, default: Any, text: str) -> tuple[str, Any, Any]:
-    return name, Annotated[kind, tyro.conf.arg(help=text)], dataclasses.field(default=default)
-
-
-def _resume_arguments(arguments: list[str], path: Path) -> list[str]:
-    if not any(word.replace("_", "-").startswith("--run-dir") for word in arguments):
-        arguments = [*arguments, "--run-dir", str(path)]
-    return arguments if "--resume" in arguments else [*arguments, "--resume"]

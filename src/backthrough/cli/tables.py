@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from backthrough.core import ArgumentError
+
+FILE = tyro.conf.arg(metavar="FILE")
 
 
 @dataclass(frozen=True)
 class NewRows:
     """A trained model, and the new rows that it is for."""
 
-    model: Path | None = None
+    model: Annotated[Path | None, FILE] = None
     """A model.npz of an earlier run; nothing is trained."""
-    predict: Path | None = None
+    predict: Annotated[Path | None, FILE] = None
     """A CSV file of new rows for the --model."""
-    out: Path | None = None
+    out: Annotated[Path | None, FILE] = None
     """Where the answer goes; by default beside --predict, its name with the command's behind it."""
 
     @property

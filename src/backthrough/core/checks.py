@@ -4,8 +4,6 @@ import difflib
 import operator
 from collections.abc import Iterable
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from backthrough.core.errors import ArgumentError, DataError
@@ -37,6 +35,9 @@ def check_positive(name: str, value: object) -> float:
 
 def check_key(key: object) -> None:
     """Raises `ArgumentError` unless `key` is one typed random key."""
+    import jax  # here, so that wrong use is refused before JAX is imported
+    import jax.numpy as jnp
+
     if not (
         isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
     ):

@@ -1,5 +1,6 @@
 """The errors that users meet. Each message names the thing and the cure."""
 
+from signal import SIGINT
 from typing import Any
 
 
@@ -44,4 +45,12 @@ class RunError(BackthroughError):
 
 
 class Interrupted(BackthroughError):
-    """The run was asked to stop; its state is saved and it can be resumed."""
+    """The run was asked to stop; its state is saved and it can be resumed.
+
+    Attributes:
+        signal: The signal that asked, SIGINT (Ctrl-C) or SIGTERM.
+    """
+
+    def __init__(self, message: str, *, signal: int = SIGINT):
+        super().__init__(message)
+        self.signal = int(signal)

@@ -79,6 +79,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         ((3,), (5, 2))
     """
 
+    n_features_in_: int
+    feature_names_in_: np.ndarray
+
     def __init__(
         self,
         *,
@@ -120,14 +123,14 @@ class FlowDensity(DensityMixin, BaseEstimator):
             ValueError: scikit-learn's, for what is no table of finite numbers.
         """
         self._check_settings()
-        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
+        rows = self._validated(X, ensure_min_samples=2)
         seed = seed_of(self.random_state)
         if validation is None:
             order = np.random.default_rng(seed).permutation(len(rows))
             n_valid = min(max(1, round(self.validation_fraction * len(rows))), len(rows) - 1)
             rows, valid = rows[order[n_valid:]], rows[order[:n_valid]]
         else:
-            valid = validate_data(self, validation, dtype=np.float64, reset=False)
+            valid = self._validated(validation, reset=False)
         mean, scale = rows.mean(0), rows.std(0)
         self._check_spread(scale)
         field = train_field(
@@ -159,12 +162,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
             An array of shape (row,); for a frame a series with its index.
         """
         check_is_fitted(self)
-        rows = validate_data(self, X, dtype=np.float64, reset=False)
+        rows = self._validated(X, reset=False)
         found = log_density(self._field(), self._standardised(rows), tolerance=self.tolerance)
         found = found - np.log(self.scale_).sum()
         return pd.Series(found, X.index, name="log density (nats)") if isinstance(X, pd.DataFrame) else found
 
-    def score(self, X: Any, y: Any = None) -> float:
+    def score(self, X: Any, y: Any = None) -> float:  # type: ignore[override]
         """The mean log-density of rows in nats; greater is better."""
         return float(np.mean(self.score_samples(X)))
 
@@ -190,7 +193,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def solver_error(self, X: Any) -> Float[np.ndarray, "row"]:
         """What training's fixed steps are off by, for each row in nats; if much, raise `solver_steps`."""
         check_is_fitted(self)
-        rows = self._standardised(validate_data(self, X, dtype=np.float64, reset=False))
+        rows = self._standardised(self._validated(X, reset=False))
         return solver_error(self._field(), rows, solver_steps=self.solver_steps, tolerance=self.tolerance)
 
     def save(self, path: str | Path) -> None:
@@ -231,6 +234,9 @@ class FlowDensity(DensityMixin, BaseEstimator):
         structure = jax.tree_util.tree_structure(dynamic)
         weights = [jnp.asarray(array) for array in self.weights_]
         return eqx.combine(jax.tree_util.tree_unflatten(structure, weights), static)
+
+    def _validated(self, X: Any, **checks: Any) -> Values:
+        return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
 
     def _standardised(self, rows: Values) -> Values:
         return (rows - self.mean_) / self.scale_

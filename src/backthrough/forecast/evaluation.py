@@ -45,20 +45,22 @@ class Evaluation:
         """What was observed; NaN where nothing was."""
         return np.stack([window.values[self.n_context :] for window in self.windows])
 
-    def errors(self) -> pd.DataFrame:
-        """Root mean squared errors in the table's units: a row a method, a column a column.
+    def errors(self) -> dict[str, Float[np.ndarray, "column"]]:
+        """Root mean squared errors of each method, one for each column, in the table's units.
 
         Raises:
             DataError: naming the column that has no value among the last rows.
         """
-        out = {}
+        seen = [self._seen(index) for index in range(len(self.table.names))]
+        found = {}
         for name, guess in {MODEL: self.bands.mean, **self.naive}.items():
             squares = np.square(guess - self.truth)
-            out[name] = [
-                float(np.sqrt(np.mean(squares[..., index][self._seen(index)])))
-                for index in range(len(self.table.names))
-            ]
-        return pd.DataFrame.from_dict(out, orient="index", columns=list(self.table.names))
+            found[name] = np.sqrt([np.mean(squares[..., i][own]) for i, own in enumerate(seen)])
+        return found
+
+    def table_of_errors(self) -> pd.DataFrame:
+        """The same as a frame: a row a method."""
+        return pd.DataFrame.from_dict(self.errors(), orient="index", columns=list(self.table.names))
 
     def skill(self) -> float:
         """1 for a perfect forecast, 0 for one as good as the last value: 1 - (error / its error)^2.
@@ -66,8 +68,8 @@ class Evaluation:
         The mean over columns. Where the last value has no error at all, any error makes it hugely negative.
         """
         errors = self.errors()
-        own, last = errors.loc[MODEL].to_numpy() ** 2, errors.loc["last value"].to_numpy() ** 2
-        return float(np.mean(1 - own / np.where(last > 0, last, np.finfo(float).tiny)))
+        last = errors["last value"] ** 2
+        return float(np.mean(1 - errors[MODEL] ** 2 / np.where(last > 0, last, np.finfo(float).tiny)))
 
     def numbers(self) -> list[Number]:
         """Errors and coverage, for each column."""
@@ -77,8 +79,8 @@ class Evaluation:
         what = f"root mean square over the last {n_rows} rows of {series}, in the table's units"
         for index, column in enumerate(self.table.names):
             label = f", {column}" if len(self.table.names) > 1 else ""
-            for name, error in errors[column].items():
-                numbers.append(Number(f"held-out error ({name}{label})", float(error), "", what))
+            for name, own in errors.items():
+                numbers.append(Number(f"held-out error ({name}{label})", float(own[index]), "", what))
             truth, seen = self.truth[..., index], self._seen(index)
             inside = (truth >= self.bands.low[..., index]) & (truth <= self.bands.high[..., index])
             due = f"held-out rows; {self.level:g} is due"
@@ -87,19 +89,20 @@ class Evaluation:
 
     def headline(self, *, picture: str = "") -> Headline:
         """Whether the forecast is better than the best of the naive ones."""
-        errors = self.errors()
+        errors, names = self.errors(), self.table.names
         sentences = []
-        for column in errors.columns[:SHOWN]:
-            rivals = errors[column].drop(MODEL)
-            own, best, name = errors[column][MODEL], rivals.min(), rivals.idxmin()
-            name = f"the {name}" if name != "line" else "a straight line"
-            of = f"{column}: " if len(errors.columns) > 1 else ""
+        for index, column in enumerate(names[:SHOWN]):
+            own = errors[MODEL][index]
+            rival = min(self.naive, key=lambda name, i=index: errors[name][i])
+            best = errors[rival][index]
+            shown = "a straight line" if rival == "line" else f"the {rival}"
+            of = f"{column}: " if len(names) > 1 else ""
             if own < best:
-                verdict = f"{own / best:.0%} of the error of the best plain forecast, {name}"
+                verdict = f"{own / best:.0%} of that of the best plain forecast, {shown}"
             else:
-                verdict = f"{name} is better ({best:.3g}), so use that"
+                verdict = f"but {shown} has {best:.3g}, so use that"
             sentences.append(f"{of}held-out error {own:.3g}, {verdict}")
-        label = f", {errors.columns[0]}" if len(errors.columns) > 1 else ""
+        label = f", {names[0]}" if len(names) > 1 else ""
         text = "; ".join(sentences)
         return Headline(f"{text[0].upper()}{text[1:]}.", f"held-out error ({MODEL}{label})", picture)
 

@@ -48,8 +48,8 @@ def series_of(
     names = tuple(columns) or tuple(name for name in known if name not in (time, series))
     if not names or len({*names, time, series}) < len(names) + 2 - (time is series):
         raise ArgumentError("time, series and value columns must differ, with a value column at least")
-    times, dated = _numbers_of_times(table.index.to_series() if time is None else table[time])
-    values = np.stack([_numbers(table[name], name) for name in names], axis=1)
+    times, dated = _numbers_of_times(table.index.to_series() if time is None else pd.Series(table[time]))
+    values = np.stack([_numbers(pd.Series(table[name]), name) for name in names], axis=1)
     labels = np.full(len(table), "series") if series is None else table[series].astype(str).to_numpy()
     ids, parts = tuple(dict.fromkeys(labels.tolist())), []
     for name in ids:

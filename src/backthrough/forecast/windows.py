@@ -1,5 +1,6 @@
 """Windows of irregular series: some rows of context and those that come after them."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -136,7 +137,7 @@ def _check_lengths(table: SeriesTable, n_rows: int) -> None:
             raise DataError(f"{table.source}: series {name!r} has {len(times)} rows; {n_rows} are needed")
 
 
-def measure_scale(windows: list[Window], n_context: int) -> Scale:
+def measure_scale(windows: Sequence[Window], n_context: int) -> Scale:
     """The scale of the training windows; a column that never varies has the spread 1."""
     rows = np.concatenate([window.values for window in windows])
     seen = np.isfinite(rows)
@@ -148,7 +149,7 @@ def measure_scale(windows: list[Window], n_context: int) -> Scale:
     return Scale(level, np.where(spread > 0, spread, 1.0), length)
 
 
-def stack_windows(windows: list[Window], scale: Scale, n_context: int) -> Observations:
+def stack_windows(windows: Sequence[Window], scale: Scale, n_context: int) -> Observations:
     """Scaled windows as one batch; time is 0 at the last row of the context."""
     times = [(window.times - window.times[n_context - 1]) / scale.length for window in windows]
     values = [(window.values - scale.centre(window, n_context)) / scale.spread for window in windows]

@@ -2,15 +2,17 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from backthrough.core import check_choice
-from backthrough.train import Run
+
+if TYPE_CHECKING:
+    from backthrough.train import Run
 
 
 @runtime_checkable
-class RecipeModule(Protocol):
-    """What every recipe module defines.
+class ConfigModule(Protocol):
+    """What the `config.py` of every recipe defines, without heavy imports: wrong options are found at once.
 
     Attributes:
         Config: A frozen dataclass; the comment behind or below each field is its help text.
@@ -23,27 +25,39 @@ class RecipeModule(Protocol):
     SCALES: dict[str, Any]
     DEMO: Any
 
-    def run(self, config: Any, run: Run) -> None:
+
+@runtime_checkable
+class RecipeModule(Protocol):
+    """What the `recipe.py` of every recipe defines."""
+
+    def run(self, config: Any, run: "Run") -> None:
         """Does the experiment and writes its numbers and pictures into `run`."""
         ...
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Name, module (its first part is the room) and one-line summary of a recipe."""
+    """Name, folder (its first part is the room) and one-line summary of a recipe."""
 
     name: str
-    module: str
+    folder: str
     summary: str
 
     @property
     def room(self) -> str:
         """The room whose method it shows."""
-        return self.module.partition(".")[0]
+        return self.folder.partition(".")[0]
+
+    def load_config(self) -> ConfigModule:
+        """Imports the recipe's options."""
+        return self._import("config")
 
     def load(self) -> RecipeModule:
-        """Imports the recipe."""
-        return importlib.import_module(f"backthrough.recipes.{self.module}")  # type: ignore[return-value]
+        """Imports the recipe itself."""
+        return self._import("recipe")
+
+    def _import(self, part: str) -> Any:
+        return importlib.import_module(f"backthrough.recipes.{self.folder}.{part}")
 
 
 RECIPES = {
@@ -54,7 +68,7 @@ RECIPES = {
         ),
         Recipe(
             "ode-mnist",
-            "ode.mnist.recipe",
+            "ode.mnist",
             "An ODE-Net beside a residual network on digits, and what it costs",
         ),
         Recipe(
@@ -67,12 +81,12 @@ RECIPES = {
         ),
         Recipe(
             "relax-dvae",
-            "estimators.dvae.recipe",
+            "estimators.dvae",
             "A VAE with Bernoulli layers by several gradient estimators",
         ),
         Recipe(
             "cnf-2d",
-            "flows.cnf_2d.recipe",
+            "flows.cnf_2d",
             "A continuous flow on points in the plane: density, draws, how it forms",
         ),
         Recipe(
@@ -82,12 +96,12 @@ RECIPES = {
         ),
         Recipe(
             "latent-ode-spirals",
-            "latent.spirals.recipe",
+            "latent.spirals",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",
         ),
         Recipe(
             "latent-ode-physionet",
-            "latent.physionet.recipe",
+            "latent.physionet",
             "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
         ),
     )

@@ -1,6 +1,7 @@
 """Batches as a pure function of the seed and the step, so that a resumed run sees what it would have seen."""
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -166,6 +167,23 @@ class Stream:
     def fetch(self, data: Any, inputs: PyTree) -> PyTree:
         """The rows themselves."""
         return inputs
+
+
+def fitting_batch_size(batch_size: int, n_data: int) -> int:
+    """The batch size, or the number of rows of the data, with a warning, where they are fewer.
+
+    For commands and recipes on the user's own data; `Batches` itself refuses.
+
+    Raises:
+        ArgumentError: if `batch_size` is less than 1.
+    """
+    check_integer("batch_size", batch_size, minimum=1)
+    if 0 < n_data < batch_size:
+        warnings.warn(
+            f"batches have {n_data} rows, all that there are, and not {batch_size} as asked for", stacklevel=2
+        )
+        return n_data
+    return batch_size
 
 
 def _common_length(arrays: PyTree) -> int:

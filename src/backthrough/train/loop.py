@@ -1,6 +1,7 @@
 """`fit`: the one training loop. Compiles a step once, runs many a dispatch, and loses nothing."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -184,6 +185,9 @@ def fit(
             window = WindowMean(log_every, n_steps, found.records["window"])
             best_so_far = BestSoFar(best, found.records["best"])
             best_arrays = files.best(arrays, best_so_far.step).state if best_so_far.step else None
+        if run.is_resumed:
+            why = "" if found is not None else ": no state was saved"
+            print(f"{label}: goes on from step {done:,} of {n_steps:,}{why}", file=sys.stderr)
     arrays = program.placement.replicate(arrays)
 
     def save() -> None:
@@ -263,7 +267,9 @@ def fit(
                 save()
                 last_save = time.monotonic()
     if stopped:
-        raise Interrupted(f"stopped after step {done:,} of {n_steps:,}; the state is saved")
+        raise Interrupted(
+            f"stopped after step {done:,} of {n_steps:,}; the state is saved", signal=stop.signal
+        )
     if files is not None:
         rows = group.share(files.rows())
     kept = None if best_arrays is None else program.combine(best_arrays)

@@ -42,6 +42,10 @@ class Run:
         shards: What `fit` takes as `shards` when it is given this run.
         devices: What `fit` takes as `devices`.
 
+    Attributes:
+        path: The directory, absolute.
+        is_resumed: Whether it held a run already, which this one goes on with.
+
     Raises:
         ArgumentError: if the directory is not empty and `resume` is false, if it holds something else than a
             run, or if the configuration differs (naming the field) from before or between processes.
@@ -71,9 +75,9 @@ class Run:
         self.config_hash = hash_config(self.config)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            started = self._holds_a_run(resume)
+            self.is_resumed = self._holds_a_run(resume)
             self._lock = DirectoryLock(self.path)
-            if started:
+            if self.is_resumed:
                 self._check_same_config()
             else:
                 self._write_json("config.json", self.config)

@@ -6,10 +6,16 @@ from types import FrameType, TracebackType
 
 
 class StopRequest:
-    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one interrupts at once."""
+    """While active, the first Ctrl-C or SIGTERM sets `requested`; a second one interrupts at once.
+
+    Attributes:
+        requested: Whether to stop.
+        signal: The signal that has asked for it.
+    """
 
     def __init__(self, *, enabled: bool):
         self.requested = False
+        self.signal = signal.SIGINT
         main = threading.current_thread() is threading.main_thread()
         self._signals = (signal.SIGINT, signal.SIGTERM) if enabled and main else ()
         self._previous = {}
@@ -31,3 +37,4 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        self.signal = signal.Signals(number)

@@ -7,7 +7,7 @@ import pytest
 
 from backthrough.cli.main import main
 from backthrough.core import ArgumentError
-from backthrough.recipes.estimators import relax_toy
+from backthrough.recipes.estimators.relax_toy import recipe as relax_toy
 from backthrough.train import Run
 
 

@@ -7,7 +7,6 @@ layers above it softly, with the noise with which they are drawn for f (Grathwoh
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -30,9 +29,6 @@ from backthrough.estimators import (
     relaxation_noise,
 )
 
-Name = Literal[
-    "REINFORCE", "leave-one-out", "DisARM", "REBAR", "RELAX", "Concrete", "straight-through", "ReinMax"
-]
 WIDTH = 200
 CONTROLLED = ("REBAR", "RELAX")
 SAMPLES = {"leave-one-out": 2, "DisARM": 2}

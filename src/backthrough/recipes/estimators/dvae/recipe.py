@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,52 +17,27 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_positive
 from backthrough.datasets import load
 from backthrough.recipes.digits import binarise, load_digits
+from backthrough.recipes.estimators.dvae.config import Config
 from backthrough.recipes.estimators.dvae.model import (
     BernoulliLayers,
     LayerControl,
-    Name,
     negative_elbo,
     start_controls,
 )
-from backthrough.train import Batches, Number, Run, fit, mean_number, mean_over_shards, over_seeds
+from backthrough.train import (
+    Batches,
+    Number,
+    Run,
+    fit,
+    fitting_batch_size,
+    mean_number,
+    mean_over_shards,
+    over_seeds,
+)
 
 TIMED_STEPS = 20
 N_OMNIGLOT_TRAIN, N_OMNIGLOT_VALID = 23_000, 1_345  # the split of the REBAR and RELAX code
 OMNIGLOT_SPLIT_SEED, OMNIGLOT_BINARY_SEED = 0, 5
-
-
-@dataclass(frozen=True)
-class Config:
-    """Layers of 200 Bernoulli units; the estimators are trained side by side on the same batches."""
-
-    data: str = "mnist-small"
-    """"omniglot", or the name of another image data set, an image folder, or an .npy/.npz file of images."""
-    estimators: tuple[Name, ...] = ("leave-one-out", "DisARM", "RELAX", "straight-through")
-    """Gradient estimators, side by side."""
-    n_layers: int = 1
-    """Layers of Bernoulli units."""
-    n_hidden: int = 0
-    """Tanh layers of 200 units between them; 0 is a linear model."""
-    control_hidden: int = 4
-    """ReLU layers of RELAX's control variate."""
-    control_decay: float = 1e-3
-    """Weight decay of the control variate's network."""
-    learning_rate: float = 1e-3
-    """Of Adam, with b2 = 0.99999, for model and control variate."""
-    batch_size: int = 24
-    """Images in a batch."""
-    n_steps: int = 600
-    """Steps of each estimator."""
-    n_seeds: int = 1
-    """Copies of each training, in one program."""
-    n_variance: int = 24
-    """Images at which the variance of the gradient is followed, with 40 draws each."""
-    seed: int = 0
-    """Determines weights, order and noise."""
-
-
-SCALES = {"quick": Config(), "full": Config(data="omniglot", n_steps=2_000_000, n_seeds=3)}
-DEMO = None
 
 
 class Copy(NamedTuple):
@@ -84,6 +59,7 @@ def run(config: Config, run: Run) -> None:
     optimiser = optax.adam(check_positive("learning_rate", config.learning_rate), b2=0.99999)
     train, held_out = load_binary(config.data, seed=config.seed)
     seeds = [config.seed + copy for copy in range(config.n_seeds)]
+    config = replace(config, batch_size=fitting_batch_size(config.batch_size, len(train)))
     batches = Batches(train, config.batch_size, seed=seeds)
     start_key, fit_key, test_key, time_key = jax.random.split(jax.random.key(config.seed), 4)
     mean = train.mean(0)

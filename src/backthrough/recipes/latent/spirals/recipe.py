@@ -1,6 +1,5 @@
 """A latent ODE beside an RNN on irregularly observed spirals, and beyond the data (Chen et al. 2018)."""
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,44 +13,12 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_positive
 from backthrough.latent import LatentODE, Observations, RecurrentEncoder, elbo
 from backthrough.ode import Dopri5
+from backthrough.recipes.latent.spirals.config import Config
 from backthrough.recipes.latent.spirals.data import LENGTH, Spirals, draw_spirals
 from backthrough.train import Batches, Number, Run, fit, mean_over_shards, schedule
 
 TEST_SEED = 10**6
 SHOWN = 4
-
-
-@dataclass(frozen=True)
-class Config:
-    """Both see the same noisy points of each spiral and go on for as long again."""
-
-    n_points: int = 30
-    """Of the 100 times of a window, how many each spiral keeps: 30, 50 and 100 in the paper."""
-    n_train: int = 1000
-    """Spirals to train on, half of them clockwise."""
-    n_test: int = 200
-    """Fresh spirals to measure on."""
-    n_steps: int = 1000
-    """Steps of Adam."""
-    batch_size: int = 100
-    """Spirals in a batch."""
-    learning_rate: float = 0.01
-    """The largest; it falls along half a cosine."""
-    latent_size: int = 4
-    """Latent dimensions."""
-    hidden_size: int = 20
-    """Width of vector field and decoder; encoder and RNN have a quarter more."""
-    tolerance: float = 1e-3
-    """Of the solver."""
-    seed: int = 0
-    """Determines spirals, weights, order and noise."""
-
-
-SCALES = {
-    "quick": Config(n_steps=700, batch_size=15, n_test=100),
-    "full": Config(n_steps=4000, n_test=1000),
-}
-DEMO = Config(n_steps=700, batch_size=15, n_test=12)  # few lanes compile in a third of the time
 
 
 class Field(eqx.Module):

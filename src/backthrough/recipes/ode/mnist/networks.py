@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Int
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice, check_integer
 from backthrough.nets import Convolution, GroupNorm
 from backthrough.ode import RK4, Adaptive, Dopri5, ODEBlock, Unrolled
+from backthrough.recipes.ode.mnist.config import BODIES
 
-BODIES = ("ODE-Net", "ResNet", "RK-Net")
 N_BLOCKS = 6  # residual blocks, for which the ODE stands
 RK_STEPS = 2
 END_SIZE = 6  # height and width in the body

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from backthrough.core import ArgumentError, check_integer, check_positive
 from backthrough.ode import Backsolve, Bosh3, Discrete, Dopri5, Dopri8, Tsit5, odeint
+from backthrough.recipes.ode.tolerance.config import Config
 from backthrough.train import Number, ProgressBar, Run
 
 SOLVERS: dict[str, Callable[[float], Any]] = {
@@ -24,24 +24,6 @@ SOLVERS: dict[str, Callable[[float], Any]] = {
 }
 REFERENCE = 1e-13
 RATES, FIRST = (1.5, 1.0, 3.0, 1.0), (1.0, 1.0)
-
-
-@dataclass(frozen=True)
-class Config:
-    """Lotka-Volterra dynamics in double precision, by every adaptive explicit solver."""
-
-    loosest: int = 3
-    """The loosest tolerance is 10^-loosest."""
-    tightest: int = 10
-    """The tightest is 10^-tightest."""
-    end: float = 10.0
-    """The last time."""
-    repetitions: int = 20
-    """Timings of each, of which the least counts."""
-
-
-SCALES = {"quick": Config(), "full": Config(repetitions=200)}
-DEMO = None
 
 
 class Point(NamedTuple):

@@ -1,8 +1,8 @@
 """A variational auto-encoder on binarised digits (Kingma and Welling 2014; Burda et al. 2015)."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,12 +20,14 @@ from backthrough.latent import (
     evaluate_bound,
     iwae,
 )
+from backthrough.recipes.configs import with_saved
 from backthrough.recipes.digits import Digits, binarise, load_digits
+from backthrough.recipes.latent.vae_mnist.config import Config
 from backthrough.train import (
     Batches,
     Run,
-    ScheduleName,
     fit,
+    fitting_batch_size,
     mean_number,
     mean_over_shards,
     read_config,
@@ -33,50 +35,6 @@ from backthrough.train import (
     schedule,
 )
 
-
-@dataclass(frozen=True)
-class Config:
-    """A VAE with tanh layers, a factorised Gaussian posterior and a Bernoulli likelihood."""
-
-    data: str = "mnist-small"
-    """Name of an image data set, an image folder, or an .npy/.npz file of images."""
-    binarisation: Literal["dynamic", "static", "threshold"] = "dynamic"
-    """How grey levels become 0 or 1 in training: drawn anew at each visit, drawn once, or cut at one half."""
-    objective: Literal["elbo", "iwae"] = "elbo"
-    """Bound that is maximised."""
-    n_samples: int = 1
-    """Posterior draws in the training bound."""
-    latent_size: int = 50
-    """Latent dimensions."""
-    hidden_size: int = 200
-    """Width of the two hidden layers of encoder and decoder."""
-    batch_size: int = 50
-    """Images in a batch."""
-    ladder_stages: int = 4
-    """Stages i = 0, 1, ... of 3^i passes over the data: 40 passes for 4, 3,280 for 8."""
-    schedule: Literal["ladder"] | ScheduleName = "ladder"
-    """How the learning rate falls over all passes; the ladder's is 10^(-i/7) times the largest in stage i."""
-    learning_rate: float = 3e-3
-    """The largest learning rate, that of the first stage."""
-    n_followed: int = 500
-    """Test images on which the bound is followed during training."""
-    n_deep: int = 100
-    """Test images, shuffled, for the 5,000-sample bound."""
-    seed: int = 0
-    """Determines weights, order, noise and binarisation."""
-
-
-SCALES = {
-    "quick": Config(),
-    "full": Config(
-        data="binarized-mnist",
-        binarisation="static",
-        batch_size=20,
-        ladder_stages=8,
-        learning_rate=1e-3,
-    ),
-}
-DEMO = Config()
 TEST_SEED = 0  # one binarisation and one order of the test images for every run: figures stay comparable
 
 
@@ -94,6 +52,7 @@ def run(config: Config, run: Run) -> None:
         check_integer(name, getattr(config, name), minimum=1)
     check_integer("seed", config.seed, minimum=0)
     digits = load_digits(config.data, seed=config.seed)
+    config = replace(config, batch_size=fitting_batch_size(config.batch_size, len(digits.train)))
     rule = "threshold" if config.binarisation == "threshold" else "static"
     test = binarise(digits.test, rule, seed=TEST_SEED)
     test = test[np.random.default_rng(TEST_SEED).permutation(len(test))]  # files may be sorted by class
@@ -110,10 +69,9 @@ def load_trained(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder]:
         RunError: if the directory holds no run of this recipe, or none that has saved a state.
     """
     config = read_config(path)
-    config.pop("shards", None)
-    if config.pop("recipe", None) != "vae-mnist":
+    if config.get("recipe") != "vae-mnist":
         raise RunError(f"{path} holds no run of vae-mnist")
-    own = Config(**config)
+    own = with_saved(Config(), config)
     state, _, _ = start(own, load_digits(own.data, seed=own.seed))
     state = restore(path, state)
     return state.model, state.encoder

@@ -1,6 +1,5 @@
 """Lotka-Volterra dynamics fitted to the pelts of lynx and hare by gradients through the solver."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,30 +13,11 @@ from matplotlib.figure import Figure
 from backthrough.core import Scalar, check_integer, check_positive
 from backthrough.datasets import load
 from backthrough.ode import Dopri5, odeint
+from backthrough.recipes.ode.lynx_hare.config import Config
 from backthrough.train import Number, Run, Stream, fit, schedule
 
 NAMES = ("a", "b", "g", "d", "u0", "v0")
 START = (0.5, 0.02, 0.8, 0.02, 30.0, 5.0)  # the orders of magnitude that a look at the data gives
-
-
-@dataclass(frozen=True)
-class Config:
-    """Maximum likelihood of hare u and lynx v: u' = a u - b u v, v' = -g v + d u v, log-normal errors."""
-
-    n_steps: int = 1500
-    """Steps of Adam on the logarithms of the six parameters."""
-    learning_rate: float = 0.02
-    """The largest; it falls along half a cosine."""
-    tolerance: float = 1e-6
-    """Of the solver."""
-    ahead: float = 20.0
-    """Years to extrapolate in the picture."""
-    seed: int = 0
-    """Determines the start: rough values of the parameters, each off by about 10 %."""
-
-
-SCALES = {"quick": Config(), "full": Config(n_steps=20_000)}
-DEMO = Config()
 
 
 class State(NamedTuple):

@@ -1,0 +1,56 @@
+from .average import Averaged, moving_average
+from .batches import Batches, BatchSource, Stream, fitting_batch_size
+from .best import Best
+from .checkpoints import Checkpoint, load_checkpoint, load_newest, save_checkpoint
+from .environment import (
+    describe_environment,
+    describe_machine,
+    use_compile_cache,
+)
+from .loop import Evaluate, Fitted, Step, fit, restore
+from .metrics import read_metrics
+from .model_file import load_model, save_model
+from .placement import mean_over_shards
+from .processes import Group, join
+from .progress import ProgressBar
+from .result import Headline, Number, mean_number
+from .run import Run, read_config
+from .schedules import ScheduleName, schedule
+from .seeds import over_seeds
+
+__all__ = [
+    "Averaged",
+    "BatchSource",
+    "Batches",
+    "Best",
+    "Checkpoint",
+    "Evaluate",
+    "Fitted",
+    "Group",
+    "Headline",
+    "Number",
+    "ProgressBar",
+    "Run",
+    "ScheduleName",
+    "Step",
+    "Stream",
+    "describe_environment",
+    "describe_machine",
+    "fit",
+    "fitting_batch_size",
+    "join",
+    "load_checkpoint",
+    "load_model",
+    "load_newest",
+    "mean_number",
+    "mean_over_shards",
+    "moving_average",
+    "over_seeds",
+    "read_config",
+    "read_metrics",
+    "restore",
+    "save_checkpoint",
+    "save_model",
+    "schedule",
+    "use_compile_cache",
+]

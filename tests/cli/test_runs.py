@@ -1,0 +1,88 @@
+"""What the commands that make a run share, and wrong use refused before anything heavy is imported."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from backthrough.cli.runs import Place, carry_out, find_option, say_stopped
+from backthrough.core import Interrupted
+
+WRONG_USE = r"""
+import contextlib, io, sys, tempfile, warnings
+from backthrough.cli.main import main
+
+def code(words):
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
+        try:
+            return main(words)
+        except SystemExit as stop:
+            return stop.code
+
+def check(expected, *words):
+    assert code(list(words)) == expected, words
+    heavy = {"jax", "equinox", "optax", "numpyro", "matplotlib", "pandas"} & sys.modules.keys()
+    assert not heavy, (words, heavy)
+
+check(2, "run", "nonsense")
+check(2, "run", "vae-mnist", "--no-such-option")
+check(0, "run", "vae-mnist", "--help")
+check(2, "run", "vae-mnist", "--resume")
+check(2, "run", "vae-mnist", "--data", "no/such.npz")
+check(2, "run", "vae-mnist", "--processes", "2")
+check(2, "density")
+check(2, "forecast")
+check(2, "report", "nowhere")
+check(2, "report")
+check(2, "demo", "--no-such-option")
+check(2, "demo", "--resume")
+check(2, "estimators", "compare")
+check(2, "estimators", "compare", "no_colon")
+check(2, "estimators", "compare", "no_such_module:f")
+check(2, "data", "fetch")
+check(2, "data", "fetch", "nonsense")
+check(2, "data", "show", "nonsense")
+check(2, "reproduce", "--no-such-option")
+check(0, "list")
+"""
+
+
+def test_wrong_use_is_refused_before_anything_heavy_is_imported(tmp_path):
+    done = subprocess.run([sys.executable, "-c", WRONG_USE], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_value_of_an_option_before_the_others_are_read():
+    words = ["--run_dir", "a", "--scale=full", "--run-dir=b", "--last"]
+    assert find_option(words, "--run-dir") == "b"
+    assert find_option(words[:2], "--run-dir") == "a"
+    assert find_option(words, "--scale") == "full"
+    assert find_option(words, "--last") is None
+    assert find_option(words, "--other") is None
+
+
+def test_what_is_stopped_says_how_to_go_on(tmp_path, capsys):
+    def work(run):
+        raise Interrupted("stopped after step 3 of 5; the state is saved", signal=signal.SIGTERM)
+
+    place = Place(run_dir=tmp_path / "my run")
+    code = carry_out("own", work, place=place, config={"size": 3}, again=["backthrough", "own"])
+    assert code == 143
+    error = capsys.readouterr().err
+    assert (
+        f"state is saved. Go on with:\n  backthrough own --run-dir '{tmp_path / 'my run'}' --resume" in error
+    )
+    assert json.loads((tmp_path / "my run" / "config.json").read_text()) == {"recipe": "own", "size": 3}
+    assert say_stopped(KeyboardInterrupt(), ["backthrough", "demo"]) == 130
+    assert "stopped. Go on with:\n  backthrough demo --resume" in capsys.readouterr().err
+
+
+def test_a_run_that_fails_before_it_starts_leaves_nothing(tmp_path):
+    def work(run):
+        raise ValueError("wrong")
+
+    with pytest.raises(ValueError, match="wrong"):
+        carry_out("own", work, place=Place(run_dir=tmp_path / "run"), config={}, again=[])
+    assert not (tmp_path / "run").exists()

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -66,7 +66,7 @@ class Options:
     model.npz, and a page with a picture.
     """
 
-    table: tyro.conf.Positional[Path | None] = None
+    table: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="SERIES.csv")]] = None
     """A CSV file with a header line."""
     place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())
     new: tyro.conf.OmitArgPrefixes[NewRows] = dataclasses.field(default=NewRows())

@@ -61,6 +61,7 @@ def test_the_value_of_an_option_before_the_others_are_read():
     assert find_option(words, "--scale") == "full"
     assert find_option(words, "--last") is None
     assert find_option(words, "--other") is None
+    assert find_option([], "--run-dir") is None
 
 
 def test_what_is_stopped_says_how_to_go_on(tmp_path, capsys):

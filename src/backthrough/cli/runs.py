@@ -4,6 +4,7 @@ Such a command reads its words with `saved_config` and `parse_run`, before JAX i
 use is refused at once; then it hands its work to `carry_out`.
 """
 
+import itertools
 import json
 import shlex
 import sys
@@ -85,7 +86,8 @@ def saved_config(arguments: Sequence[str], name: str) -> dict[str, Any]:
 def find_option(arguments: Sequence[str], name: str) -> str | None:
     """The value of an option, before the others are read."""
     found = None
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for word, following in itertools.pairwise([*arguments, None]):
+        assert word is not None
         own, equals, value = word.partition("=")
         if own.replace("_", "-") == name:
             found = value if equals else following

@@ -179,6 +179,8 @@ def test_data_commands(capsys):
     assert "BSD-3-Clause" in capsys.readouterr().out
     assert main(["data", "fetch", "lynx-haer"]) == 2
     assert "did you mean 'lynx-hare'?" in capsys.readouterr().err
+    assert main(["data", "fetch"]) == 2
+    assert "data fetch needs the name of a data set; " in capsys.readouterr().err
     assert main(["report"]) == 2
     assert "needs at least one run directory" in capsys.readouterr().err
     assert main(["report", "no-such-run"]) == 2

@@ -32,6 +32,8 @@ check(0, "run", "vae-mnist", "--help")
 check(2, "run", "vae-mnist", "--resume")
 check(2, "run", "vae-mnist", "--data", "no/such.npz")
 check(2, "run", "vae-mnist", "--processes", "2")
+check(2, "run", "vae-mnist", "--run-dir", "full")
+check(2, "run", "vae-mnist", "--run-dir", "full", "--resume")
 check(2, "density")
 check(2, "forecast")
 check(2, "report", "nowhere")
@@ -50,6 +52,8 @@ check(0, "list")
 
 
 def test_wrong_use_is_refused_before_anything_heavy_is_imported(tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("")
     done = subprocess.run([sys.executable, "-c", WRONG_USE], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
@@ -61,6 +65,7 @@ def test_the_value_of_an_option_before_the_others_are_read():
     assert find_option(words, "--scale") == "full"
     assert find_option(words, "--last") is None
     assert find_option(words, "--other") is None
+    assert find_option([], "--run-dir") is None
 
 
 def test_what_is_stopped_says_how_to_go_on(tmp_path, capsys):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError, DataError
-from backthrough.train import Batches, Stream
+from backthrough.train import Batches, Stream, fitting_batch_size
 
 
 @pytest.mark.parametrize(("n_data", "batch_size"), [(12, 4), (10, 3), (7, 7), (5, 4)])
@@ -75,3 +75,11 @@ def test_a_stream_by_rows_is_asked_for_no_more_than_it_must_make():
     assert asked == [slice(2, 4, 1), slice(0, 6, 1)]
     with pytest.raises(ArgumentError, match="batch_size must be at least 1"):
         Stream(batch, batch_size=0)
+
+
+def test_a_batch_larger_than_the_data_shrinks_with_a_word():
+    assert fitting_batch_size(10, 10) == 10
+    with pytest.warns(UserWarning, match="batches have 10 rows, all that there are, and not 11 as asked for"):
+        assert fitting_batch_size(11, 10) == 10
+    with pytest.raises(ArgumentError, match="batch_size must be at least 1, got 0"):
+        fitting_batch_size(0, 10)

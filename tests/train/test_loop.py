@@ -169,7 +169,7 @@ def test_an_evaluation_that_is_not_finite_stops_the_run():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_a_resume_gives_the_same_bits(tmp_path, number):
+def test_a_signal_saves_and_a_resume_gives_the_same_bits(tmp_path, number, capsys):
     options = {"evaluate_every": 7, "log_every": 4}
     whole = open_run(tmp_path / "whole")
     expected = train(run=whole, evaluate=evaluate, **options)
@@ -180,13 +180,22 @@ def test_a_signal_saves_and_a_resume_gives_the_same_bits(tmp_path, number):
         return evaluate(state, key=key)
 
     handler = signal.getsignal(number)
-    with pytest.raises(Interrupted, match="stopped after step 21 of 60"):
+    with pytest.raises(Interrupted, match="stopped after step 21 of 60") as caught:
         train(run=open_run(tmp_path / "cut"), evaluate=stopping, **options)
+    assert caught.value.signal == number
+    assert "goes on" not in capsys.readouterr().err
     assert signal.getsignal(number) is handler
     resumed = train(run=open_run(tmp_path / "cut", resume=True), evaluate=evaluate, **options)
+    assert "training: goes on from step 21 of 60" in capsys.readouterr().err
     assert plain(resumed.state) == plain(expected.state)
     assert resumed.metrics == expected.metrics
     assert (tmp_path / "cut/metrics.jsonl").read_bytes() == (tmp_path / "whole/metrics.jsonl").read_bytes()
+
+
+def test_a_run_that_has_saved_no_state_goes_on_from_its_start(tmp_path, capsys):
+    open_run(tmp_path)
+    train(run=open_run(tmp_path, resume=True))
+    assert "training: goes on from step 0 of 60: no state was saved" in capsys.readouterr().err
 
 
 def test_a_finished_run_resumes_to_its_end_at_once(tmp_path):

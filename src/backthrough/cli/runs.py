@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from backthrough.core import ArgumentError, Interrupted
+from backthrough.train.directory import holds_a_run
 
 if TYPE_CHECKING:
     from backthrough.train import Run
@@ -46,7 +47,7 @@ def parse_run(
         default: A `call` that gives the options their defaults.
 
     Raises:
-        ArgumentError: if a run is to be resumed and none is named.
+        ArgumentError: if a run is to be resumed and none is named, or the directory cannot be used.
     """
     parsed = tyro.cli(
         call,
@@ -58,6 +59,8 @@ def parse_run(
     )
     if parsed.place.resume and parsed.place.run_dir is None:
         raise ArgumentError("--resume needs --run-dir DIR, the run to go on with")
+    if parsed.place.run_dir is not None and parsed.place.run_dir.is_dir():
+        holds_a_run(parsed.place.run_dir, resume=parsed.place.resume)  # or refuses what it holds
     return parsed
 
 

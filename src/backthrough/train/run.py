@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from backthrough.core import ArgumentError, RunError, check_choice
-from backthrough.core.files import TEMPORARY_PREFIX, write_atomically
+from backthrough.core.files import write_atomically
+from backthrough.train.directory import holds_a_run
 from backthrough.train.environment import describe_environment
 from backthrough.train.figures import Figures
 from backthrough.train.lock import LOCK_NAME, DirectoryLock
@@ -75,7 +76,7 @@ class Run:
         self.config_hash = hash_config(self.config)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.is_resumed = self._holds_a_run(resume)
+            self.is_resumed = holds_a_run(self.path, resume=resume)
             self._lock = DirectoryLock(self.path)
             if self.is_resumed:
                 self._check_same_config()
@@ -129,20 +130,6 @@ class Run:
             for name in names:
                 (self.path / name).unlink()
             self.path.rmdir()
-
-    def _holds_a_run(self, resume: bool) -> bool:
-        """Whether there is a run to resume; refuses what must not be touched."""
-        names = {path.name for path in self.path.iterdir()} - {LOCK_NAME}
-        if all(name.startswith(TEMPORARY_PREFIX) for name in names):
-            return False
-        if not resume:
-            raise ArgumentError(
-                f"run directory {self.path} is not empty: resume it (--resume, or resume=True) "
-                "or choose another"
-            )
-        if "config.json" not in names:
-            raise ArgumentError(f"{self.path} is not empty and holds no run (it has no config.json)")
-        return True
 
     def _check_same_config(self) -> None:
         saved = _read_json(self.path / "config.json", dict)

@@ -1,4 +1,4 @@
-# Needs only Python 3.11-3.13 and make. Every target first makes the environment it needs in .venv.
+# Needs only Python 3.11-3.14 and make. Every target first makes the environment it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 NUMERICAL := tests/core tests/estimators tests/flows tests/latent tests/nets tests/ode

@@ -1,5 +1,11 @@
+import collections
+import importlib.metadata
 import os
+import pathlib
 import tempfile
+
+import pytest
+from packaging.version import Version
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUM_CPU_DEVICES"] = "4"
@@ -9,7 +15,11 @@ from jaxtyping import install_import_hook
 
 install_import_hook("backthrough", "runtime_types.checked")
 
-CHEAP = "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=0"
+# With the last jaxlib known to accept them: over a flag that it does not know, XLA ends the process.
+CHEAP_FLAGS = {
+    "--xla_cpu_use_fusion_emitters=false": "0.11.0",
+    "--xla_backend_optimization_level=0": "0.12.99",
+}
 
 
 def pytest_configure(config):
@@ -18,6 +28,59 @@ def pytest_configure(config):
     Slow tests, those in double precision (`make test-x64`) and any others selected run what users run.
     """
     double = os.environ.get("JAX_ENABLE_X64", "0") not in ("", "0")
-    flags = os.environ.get("XLA_FLAGS", "")
-    if config.option.markexpr == "not slow" and not double and CHEAP not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} {CHEAP}".strip()
+    if config.option.markexpr == "not slow" and not double:
+        jaxlib = Version(importlib.metadata.version("jaxlib"))
+        for flag, last in CHEAP_FLAGS.items():
+            flags = os.environ.get("XLA_FLAGS", "").strip()
+            is_file = flags and not flags.startswith("-")  # XLA reads the name of a file of flags too
+            if jaxlib <= Version(last) and flag.split("=")[0] not in flags and not is_file:
+                os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
+
+
+def pytest_report_header():
+    """Says which JAX is tested; pytest itself names the Python."""
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", "numpy"))
+
+
+def room(nodeid):
+    """The folder of a test in tests/, or of a doctest in src/backthrough/."""
+    first, *others = pathlib.PurePosixPath(nodeid.split("::")[0].removeprefix("src/backthrough/")).parts
+    parts = others if first == "tests" else [first, *others]
+    return parts[0] if len(parts) > 1 else "the package"
+
+
+def cpu_seconds():
+    """Of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
+class Clock:
+    """When the phase of a test began that is running."""
+
+    started = 0.0
+
+
+def pytest_runtest_logstart():
+    """Starts the clock of a test."""
+    Clock.started = cpu_seconds()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Writes a phase's processor time beside its duration; both come back from the workers."""
+    report = yield
+    now = cpu_seconds()
+    report.cpu_seconds, Clock.started = now - Clock.started, now
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Prints each room's seconds, fixtures and doctests included, added up over the workers."""
+    cpu, wall = collections.Counter(), collections.Counter()
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        if hasattr(report, "cpu_seconds"):
+            cpu[room(report.nodeid)] += report.cpu_seconds
+            wall[room(report.nodeid)] += report.duration
+    terminalreporter.section("seconds by room: processor, wall")
+    for name, seconds in [*cpu.most_common(), ("all", cpu.total())]:
+        terminalreporter.line(f"{seconds:8.1f} {wall.get(name, wall.total()):8.1f}  {name}")

@@ -14,7 +14,7 @@ import lazy_loader
 
 __version__ = "0.1.0"
 
-MISCOMPILING_JAXLIBS = ("0.10.2", "0.11.0")
+MISCOMPILING_JAXLIBS = ("0.10.2", "0.11.0")  # both accept the flag; others may end the process over it
 FUSIONS = "--xla_cpu_experimental_ynn_fusion_type"
 
 
@@ -23,8 +23,9 @@ def _switch_off_wrong_fusions() -> None:
 
     Read by JAX when it first computes; whoever computes before importing backthrough must set it themselves.
     """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if importlib.metadata.version("jaxlib") in MISCOMPILING_JAXLIBS and FUSIONS not in flags:
+    flags = os.environ.get("XLA_FLAGS", "").strip()
+    is_file = flags and not flags.startswith("-")  # XLA reads the name of a file of flags too
+    if importlib.metadata.version("jaxlib") in MISCOMPILING_JAXLIBS and FUSIONS not in flags and not is_file:
         os.environ["XLA_FLAGS"] = f"{flags} {FUSIONS}=".strip()
 
 

@@ -120,7 +120,11 @@ def test_detest_by_the_stiff_solver(problem, detest):
 
 @pytest.mark.parametrize("solver", [ode.Bosh3(), pytest.param(ode.Dopri5(), marks=slow)])
 def test_members_of_a_batch_do_not_see_each_other(solver):
-    """Another order, and fewer members, give the same bits where the field is plain arithmetic."""
+    """Another order, and other members beside, give the same bits where the field is plain arithmetic.
+
+    Fewer members give the same to rounding only: XLA computes four or eight at once, and the rest one by one,
+    where it may contract a product and a sum otherwise.
+    """
     rates = jnp.linspace(0.3, 40.0, 8)
 
     @jax.jit
@@ -133,4 +137,6 @@ def test_members_of_a_batch_do_not_see_each_other(solver):
     every = solve(rates)
     order = np.array([5, 2, 7, 0, 1, 6, 4, 3])
     np.testing.assert_array_equal(solve(rates[order]), every[order])
-    np.testing.assert_array_equal(solve(rates[2:7]), every[2:7])
+    np.testing.assert_array_equal(solve(rates.at[:2].set(7.0).at[7].set(0.1))[2:7], every[2:7])
+    rounding = 16 * np.finfo(every.dtype).eps
+    np.testing.assert_allclose(solve(rates[2:7]), every[2:7], rtol=rounding, atol=rounding)

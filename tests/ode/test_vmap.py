@@ -28,8 +28,13 @@ def loss(y, mu, w, ts, weights, solver):
 
 
 def members(n):
-    """From mild to slow, so that lanes finish at very different times."""
-    mu = jnp.exp(jnp.linspace(-1.0, 3.0, n))
+    """From mild to slow, so that lanes finish at very different times.
+
+    A change of 1e-16 in a start changes these solutions by 1e-13 at most. With 3.0 for 3.2 it does by 1e-8:
+    then a lane (mu = 5.3) steps along the edge of Bosh3's stability and rejects ten times, and which of the
+    solutions within the tolerance comes out depends on how the compiler rounds.
+    """
+    mu = jnp.exp(jnp.linspace(-1.0, 3.2, n))
     return jnp.tile(jnp.array([2.0, 0.0]), (n, 1)) + jnp.linspace(0, 1, n)[:, None], mu
 
 

@@ -3,53 +3,63 @@
 import dataclasses
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import tyro
 
-from backthrough.cli.numbers import print_numbers
-from backthrough.cli.runs import fresh_directory, say_stopped
-from backthrough.core import ArgumentError, Interrupted
+from backthrough.cli.runs import Place, fresh_directory, parse_run, say_stopped
+from backthrough.core import Interrupted, check_choice
 from backthrough.recipes import RECIPES
+
+INTRODUCTION = (
+    "Gradients and inference carried through what backpropagation stops at. Each card is a method, "
+    "trained just now on small real data on this machine; below is what each run wrote."
+)
 
 
 @dataclass(frozen=True)
 class Options:
     """Trains every method on small real data (minutes on two cores) and writes one HTML page."""
 
-    run_dir: Path | None = None
-    """Where the runs and the page go; a new folder under runs/ by default."""
-    resume: bool = False
-    """Go on with the demo in --run-dir."""
+    place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())
+    only: tuple[str, ...] = ()
+    """Rooms (such as ode, latent) or recipes; all of them when none is named."""
 
 
 def main(arguments: list[str]) -> int:
     """Runs the demo."""
-    options = tyro.cli(
-        Options, args=arguments, prog="backthrough demo", config=(tyro.conf.FlagCreatePairsOff,)
-    )
-    if options.resume and options.run_dir is None:
-        raise ArgumentError("--resume needs --run-dir DIR, the demo to go on with")
-    from backthrough.report import write_page  # only now: wrong use has been refused
-    from backthrough.train import Run, use_compile_cache
+    options = parse_run(Options, arguments, prog="backthrough demo")
+    panels = {recipe: recipe.load_config().DEMO for recipe in RECIPES.values()}
+    panels = {recipe: panel for recipe, panel in panels.items() if panel is not None}
+    known = dict.fromkeys([*(recipe.room for recipe in panels), *(recipe.name for recipe in panels)])
+    for name in options.only:
+        check_choice("room or recipe with a demo panel", name, known)
 
-    folder = options.run_dir or fresh_directory("demo")
+    from backthrough.cli.numbers import print_numbers  # only now: wrong use has been refused
+    from backthrough.report import About, write_page
+    from backthrough.train import Run, plot_style, use_compile_cache
+
+    folder = options.place.run_dir or fresh_directory("demo")
     use_compile_cache()
     started = time.monotonic()
-    paths = []
-    for recipe in RECIPES.values():
-        panel = recipe.load_config().DEMO
-        if panel is None:
+    paths, about = [], {}
+    for recipe, panel in panels.items():
+        if options.only and not {recipe.name, recipe.room} & set(options.only):
             continue
-        print(f"{recipe.name}: {recipe.summary}", flush=True)
-        config = {"recipe": recipe.name, **dataclasses.asdict(panel)}
-        run = Run(folder / recipe.name, config=config, resume=options.resume)
+        print(f"\n{panel.method} ({recipe.name})", flush=True)
+        began = time.monotonic()
+        config = {"recipe": recipe.name, **dataclasses.asdict(panel.config)}
+        run = Run(folder / recipe.name, config=config, resume=options.place.resume)
         try:
-            recipe.load().run(panel, run)
+            with plot_style():
+                recipe.load().run(panel.config, run)
         except (Interrupted, KeyboardInterrupt) as error:
-            return say_stopped(error, ["backthrough", "demo", "--run-dir", str(folder)])
+            words = ["backthrough", "demo", "--run-dir", str(folder)]
+            return say_stopped(error, [*words, *(["--only", *options.only] if options.only else [])])
         paths.append(run.path)
-        print_numbers(run.path)
-    page = write_page(paths, folder / "index.html", title="backthrough demo")
+        about[recipe.name] = About(panel.method, panel.what)
+        print_numbers(run.path, only_headline=True)
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
+    title = "backthrough: what each method does"
+    page = write_page(paths, folder / "index.html", title=title, introduction=INTRODUCTION, about=about)
     print(f"\ndone in {time.monotonic() - started:.0f} s. Open {page.resolve()}")
     return 0

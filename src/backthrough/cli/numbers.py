@@ -7,12 +7,16 @@ from rich.console import Console
 from rich.table import Table
 
 
-def print_numbers(run: Path) -> None:
-    """Prints the numbers of `result.json` as a table."""
+def print_numbers(run: Path, *, only_headline: bool = False) -> None:
+    """Prints the headline and the numbers of `result.json`."""
     from backthrough.report import with_error  # here: it draws in matplotlib
 
     table = Table(box=None, pad_edge=False, show_header=False)
-    for number in json.loads((run / "result.json").read_text())["numbers"]:
+    result = json.loads((run / "result.json").read_text())
+    for number in result["numbers"]:
         value = with_error(number["value"], number["standard_error"])
         table.add_row(number["name"], f"{value} {number['unit']}", f"[dim]{number['what']}[/dim]")
-    Console().print(table)
+    console = Console(highlight=False)
+    if "headline" in result:
+        console.print(result["headline"]["sentence"], style="bold", markup=False)
+    console.print(table)

@@ -128,7 +128,7 @@ def carry_out(
     """
     from backthrough.cli.numbers import print_numbers
     from backthrough.report import write_page
-    from backthrough.train import Run, use_compile_cache
+    from backthrough.train import Run, plot_style, use_compile_cache
 
     use_compile_cache()
     run = Run(
@@ -142,7 +142,8 @@ def carry_out(
         print(f"backthrough: {run.path} holds no run yet: this starts one", file=sys.stderr)
     started = time.monotonic()
     try:
-        work(run)
+        with plot_style():
+            work(run)
     except (Interrupted, KeyboardInterrupt) as error:
         return say_stopped(error, [*again, "--run-dir", str(place.run_dir or run.path)])
     except BaseException:

@@ -18,7 +18,7 @@ class ConfigModule(Protocol):
         Config: A frozen dataclass; the comment behind or below each field is its help text.
         SCALES: The configurations `"quick"` (bundled data, under a minute on two cores) and `"full"` (the
             paper's).
-        DEMO: The configuration of the demo's panel (at most 40 seconds), or None.
+        DEMO: The demo's `Panel` (at most 20 seconds), or None.
     """
 
     Config: type

@@ -7,6 +7,22 @@ from typing import Annotated, Any
 
 from backthrough.core import ArgumentError
 
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """What the demo shows of a recipe.
+
+    Attributes:
+        config: The configuration, at most 20 seconds.
+        method: Name of the method, for a reader who does not know the recipe's.
+        what: A sentence on what the method does.
+    """
+
+    config: Any
+    method: str
+    what: str
+
+
 Source = Annotated[str, "a data set's name, or a path"]
 """The type of a field that names a data set, or a file or folder of the user's."""
 

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from backthrough.report.charts import Curve, line_chart
+from backthrough.report.charts import Chart, Values, line_chart
 from backthrough.report.formatting import with_error
 from backthrough.train import read_config, read_metrics
 
@@ -52,22 +51,47 @@ def find_variants(runs: Sequence[Path]) -> list[Variant]:
     return variants
 
 
-def comparison(recipe: str, runs: Sequence[Path], results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> str:
-    """A section of the page that compares runs of one recipe.
+@dataclass(frozen=True)
+class Table:
+    """A table of the page: its heads, its rows (a name and cells), and what stands below it."""
+
+    head: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[str]]]
+    note: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A section of the page that compares runs of one recipe."""
+
+    heading: str
+    headline: str
+    tables: Sequence[Table]
+    charts: Sequence[Chart]
+
+
+def compare_runs(recipe: str, runs: Sequence[Path], results: Mapping[Path, Mapping[str, Any]]) -> Comparison:
+    """What a page says of several runs of one recipe.
 
     Args:
         recipe: Its name.
         runs: Directories, two at least.
-        results: For each finished run its numbers.
+        results: For each run that has one its result.
     """
     variants = find_variants(runs)
-    return "".join(
-        [
-            f"<h2>{escape(recipe)}: {len(runs)} runs compared</h2>",
-            _table(variants, results),
-            _differences(variants, results),
-            _charts(variants),
-        ]
+    numbers = {run: result["numbers"] for run, result in results.items()}
+    charts: dict[str, dict[str, Values]] = {}
+    for variant in variants:
+        for name, curve in _curves(variant).items():
+            charts.setdefault(name, {})[variant.label] = curve
+    tables = [_table(variants, numbers)]
+    if len(variants) > 1:
+        tables.append(_differences(variants, numbers))
+    return Comparison(
+        heading=f"{recipe}: {len(runs)} runs compared",
+        headline=_headline(variants, results),
+        tables=[table for table in tables if table.rows],
+        charts=[line_chart(name, curves, of="runs") for name, curves in charts.items()],
     )
 
 
@@ -83,7 +107,30 @@ def paired_difference(
     return float(differences.mean()), None if error is None else float(error), len(seeds)
 
 
-def _table(variants: Sequence[Variant], results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> str:
+def _headline(variants: Sequence[Variant], results: Mapping[Path, Mapping[str, Any]]) -> str:
+    """What the number that the recipe's own headline rests on says of the variants."""
+    if not results:
+        return "None of these runs has saved a result yet."
+    name = next((own["headline"]["number"] for own in results.values() if own.get("headline")), None)
+    if len(variants) == 1:
+        return "These runs differ in their seed alone."
+    if name is None:
+        return f"They differ in {_fields(variants)}."
+    numbers = {run: result["numbers"] for run, result in results.items()}
+    means = []
+    for variant in variants:
+        values = list(_by_seed(variant, numbers, name, by_run=True).values())
+        if values:
+            error = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            means.append(f"{with_error(float(np.mean(values)), error)} with {variant.label}")
+    return f"{name}: {'; '.join(means)}."
+
+
+def _fields(variants: Sequence[Variant]) -> str:
+    return ", ".join(part.partition("=")[0] for part in variants[0].label.split(", "))
+
+
+def _table(variants: Sequence[Variant], results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> Table:
     rows = []
     for name, unit in _names(variants, results):
         cells = []
@@ -92,23 +139,24 @@ def _table(variants: Sequence[Variant], results: Mapping[Path, Sequence[Mapping[
                 number for run in variant.runs for number in results.get(run, ()) if number["name"] == name
             ]
             values = np.array([number["value"] for number in found])
-            if len(found) == 0:
+            if not any(run in results for run in variant.runs):
                 cells.append("not finished")
+            elif len(found) == 0:
+                cells.append("-")
             elif len(found) == 1:
                 cells.append(f"{with_error(found[0]['value'], found[0]['standard_error'])} (1 run)")
             else:
                 spread = with_error(float(values.mean()), float(values.std(ddof=1)))
                 cells.append(f"{spread} ({len(found)} runs)")
         rows.append((f"{name} ({unit})" if unit else name, cells))
-    return _html_table(
-        "Number",
-        [variant.label for variant in variants],
+    return Table(
+        ["Number", *(variant.label for variant in variants)],
         rows,
         "Mean over runs ± their standard deviation; of one run, its value ± the standard error it states.",
     )
 
 
-def _differences(variants: Sequence[Variant], results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> str:
+def _differences(variants: Sequence[Variant], results: Mapping[Path, Sequence[Mapping[str, Any]]]) -> Table:
     first, *others = variants
     rows = []
     for name, unit in _names(variants, results):
@@ -122,26 +170,14 @@ def _differences(variants: Sequence[Variant], results: Mapping[Path, Sequence[Ma
                 mean, error, pairs = found
                 cells.append(f"{with_error(mean, error)} ({pairs} pair{'s' if pairs > 1 else ''})")
         rows.append((f"{name} ({unit})" if unit else name, cells))
-    if not others:
-        return ""
-    return _html_table(
-        f"Difference to {first.label}",
-        [variant.label for variant in others],
+    return Table(
+        [f"Difference to {first.label}", *(variant.label for variant in others)],
         rows,
         "Mean over the seeds that both have ± its standard error.",
     )
 
 
-def _charts(variants: Sequence[Variant]) -> str:
-    charts: dict[str, dict[str, Curve]] = {}
-    for variant in variants:
-        for name, curve in _curves(variant).items():
-            charts.setdefault(name, {})[variant.label] = curve
-    drawn = "".join(line_chart(name, curves, of="runs") for name, curves in charts.items())
-    return f'<div class="charts">{drawn}</div>' if drawn else ""
-
-
-def _curves(variant: Variant) -> dict[str, Curve]:
+def _curves(variant: Variant) -> dict[str, Values]:
     """For each metric the steps that all runs have, and the values of all runs at each."""
     series: dict[str, list[dict[int, Any]]] = {}
     for run in variant.runs:
@@ -172,27 +208,16 @@ def _names(
 
 
 def _by_seed(
-    variant: Variant, results: Mapping[Path, Sequence[Mapping[str, Any]]], name: str
+    variant: Variant,
+    results: Mapping[Path, Sequence[Mapping[str, Any]]],
+    name: str,
+    *,
+    by_run: bool = False,
 ) -> dict[Any, float]:
+    """The values of a number by the seed of their run, or by their run."""
     return {
-        seed: number["value"]
+        run if by_run else seed: number["value"]
         for run, seed in zip(variant.runs, variant.seeds, strict=True)
         for number in results.get(run, ())
         if number["name"] == name
     }
-
-
-def _html_table(
-    first: str, columns: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], note: str
-) -> str:
-    if not rows:
-        return '<p class="lead">None of these runs has finished: there is no result yet.</p>'
-    head = "".join(f"<th>{escape(column)}</th>" for column in (first, *columns))
-    body = ""
-    for name, cells in rows:
-        shown = "".join(f'<td class="number">{escape(cell)}</td>' for cell in cells)
-        body += f"<tr><td>{escape(name)}</td>{shown}</tr>"
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<p class="soft">{escape(note)}</p>'
-    )

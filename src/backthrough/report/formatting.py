@@ -4,7 +4,7 @@ import math
 
 
 def with_error(value: float, error: float | None) -> str:
-    """`value ± error`, both to the place of the error's second digit; three digits of a value without an error.
+    """`value ± error`, both to the place of the error's second digit; three digits without an error.
 
     A whole number without an error is a count, and shown whole.
     """

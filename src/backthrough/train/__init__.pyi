@@ -1,7 +1,14 @@
 from .average import Averaged, moving_average
 from .batches import Batches, BatchSource, Stream, fitting_batch_size
 from .best import Best
-from .checkpoints import Checkpoint, load_checkpoint, load_newest, save_checkpoint
+from .checkpoints import (
+    Checkpoint,
+    Progress,
+    load_checkpoint,
+    load_newest,
+    read_progress,
+    save_checkpoint,
+)
 from .environment import (
     describe_environment,
     describe_machine,
@@ -11,6 +18,7 @@ from .loop import Evaluate, Fitted, Step, fit, restore
 from .metrics import read_metrics
 from .model_file import load_model, save_model
 from .placement import mean_over_shards
+from .plot_style import plot_style
 from .processes import Group, join
 from .progress import ProgressBar
 from .result import Headline, Number, mean_number
@@ -29,6 +37,7 @@ __all__ = [
     "Group",
     "Headline",
     "Number",
+    "Progress",
     "ProgressBar",
     "Run",
     "ScheduleName",
@@ -46,8 +55,10 @@ __all__ = [
     "mean_over_shards",
     "moving_average",
     "over_seeds",
+    "plot_style",
     "read_config",
     "read_metrics",
+    "read_progress",
     "restore",
     "save_checkpoint",
     "save_model",

@@ -152,6 +152,38 @@ def load_newest(folder: Path, like: PyTree, *, config_hash: str) -> Checkpoint |
     return None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """How far a training has come: steps whose state is saved, of how many, and whether it is done.
+
+    It is done before all steps are made when its patience for a better state came to an end.
+    """
+
+    done: int
+    n_steps: int
+    finished: bool
+
+
+def read_progress(run: str | Path) -> Progress | None:
+    """How far the training in a run directory has come; None when it has saved nothing.
+
+    Raises:
+        CheckpointError: if all that it has saved is damaged, or of another format.
+    """
+    manifests = _manifests(Path(run) / "checkpoints")
+    for path in manifests:
+        try:
+            manifest = _read_manifest(path)
+        except DamagedCheckpointError:
+            continue
+        n_steps = manifest["records"]["identity"]["n_steps"]
+        finished = manifest["records"].get("finished", manifest["step"] == n_steps)
+        return Progress(manifest["step"], n_steps, finished)
+    if manifests:
+        raise CheckpointError(f"all {len(manifests)} checkpoints in {manifests[0].parent} are damaged")
+    return None
+
+
 def share_checkpoint(found: Checkpoint | None, like: PyTree, group: Group) -> Checkpoint | None:
     """The checkpoint that the first of several processes has found, in all of them and bit for bit."""
     if group.size == 1:

@@ -1,5 +1,6 @@
 """The pictures of a run and their captions."""
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from backthrough.core.files import write_atomically
+from backthrough.train.plot_style import readable_in_the_dark
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,12 +46,11 @@ class Figures:
         return self._save(f"{name}.png", lambda file: picture.save(file, format="PNG"), caption)
 
     def save_plot(self, name: str, figure: "Figure", *, caption: str) -> Path:
-        """Writes a matplotlib figure as SVG."""
-        return self._save(
-            f"{name}.svg",
-            lambda file: figure.savefig(file, format="svg", metadata={"Date": None}),
-            caption,
-        )
+        """Writes a matplotlib figure as SVG, which a dark page shows in light colours."""
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None}, transparent=True)
+        content = readable_in_the_dark(drawn.getvalue()).encode()
+        return self._save(f"{name}.svg", lambda file: file.write(content), caption)
 
     def captions(self) -> dict[str, str]:
         """File name -> caption."""

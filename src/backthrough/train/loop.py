@@ -200,6 +200,7 @@ def fit(
                 evaluated=evaluated,
                 window=window.sums,
                 best=best_so_far.records(),
+                finished=done == n_steps or best_so_far.is_exhausted,
             )
 
     @contextlib.contextmanager

@@ -26,6 +26,7 @@ from backthrough.recipes.estimators.dvae.model import (
 )
 from backthrough.train import (
     Batches,
+    Headline,
     Number,
     Run,
     fit,
@@ -105,7 +106,8 @@ def run(config: Config, run: Run) -> None:
         for name in config.estimators
     }
     draw(config, run, fitted.metrics, seconds)
-    run.save_result(numbers(config, fitted.state, fitted.metrics, shown, test_key))
+    found = numbers(config, fitted.state, fitted.metrics, shown, test_key)
+    run.save_result(found, headline=headline(config, found))
 
 
 def load_binary(
@@ -279,3 +281,13 @@ def numbers(
             what = f"mean over the last quarter of the steps; {over}"
             found.append(mean_number(f"{title} ({name})", rows.mean(0), unit, what))
     return found
+
+
+def headline(config: Config, found: Sequence[Number]) -> Headline:
+    """Which estimator has brought the ELBO of held-out images furthest, and the others."""
+    elbo = {name: next(n for n in found if n.name == f"held-out ELBO ({name})") for name in config.estimators}
+    order = sorted(elbo, key=lambda name: -elbo[name].value)
+    sentence = f"After {config.n_steps:,} steps held-out images have an ELBO of " + ", ".join(
+        f"{elbo[name].value:.4g} nats by {name}" for name in order
+    )
+    return Headline(f"{sentence}.", elbo[order[0]].name, "estimators.svg")

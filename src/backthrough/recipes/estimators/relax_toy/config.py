@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from backthrough.recipes.configs import Panel
+
 Name = Literal["REINFORCE", "leave-one-out", "DisARM", "REBAR", "RELAX"]
 
 
@@ -27,4 +29,9 @@ class Config:
 
 
 SCALES = {"quick": Config(), "full": Config(n_steps=10_000, n_seeds=200)}
-DEMO = Config(n_steps=1500, n_seeds=40)
+DEMO = Panel(
+    Config(n_steps=1500, n_seeds=40),
+    method="RELAX",
+    what="Gradients through discrete random choices, unbiased, with a variance that a network learns to make "
+    "small while the model trains.",
+)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_positive
 from backthrough.estimators import REBAR, RELAX, DisARM, Estimator, LeaveOneOut, ScoreFunction, expect
 from backthrough.recipes.estimators.relax_toy.config import Config
-from backthrough.train import Number, Run, Stream, fit, mean_over_shards, over_seeds
+from backthrough.train import Headline, Number, Run, Stream, fit, mean_over_shards, over_seeds
 
 SAMPLES = {"leave-one-out": 2, "DisARM": 2}
 SOLVED = 0.05
@@ -94,7 +94,8 @@ def run(config: Config, run: Run) -> None:
         label=f"{len(cases)} x {config.n_seeds} trainings",
     )
     draw(config, run, fitted.metrics)
-    run.save_result(numbers(config, fitted.state, fitted.metrics))
+    found = numbers(config, fitted.state, fitted.metrics)
+    run.save_result(found, headline=headline(config, found))
 
 
 def label(target: float, name: str) -> str:
@@ -222,3 +223,20 @@ def numbers(config: Config, state: PyTree, metrics: Sequence[dict[str, Any]]) ->
                 quantities["steps to theta < 0.05"] = (after, what)
             found += [Number(f"{key} ({case})", float(v), "", what) for key, (v, what) in quantities.items()]
     return found
+
+
+def headline(config: Config, found: Sequence[Number]) -> Headline:
+    """How far each estimator has brought theta towards 0 on the hardest target."""
+    target = min(config.targets, key=lambda t: abs(t - 0.5))
+    theta = {
+        name: next(n.value for n in found if n.name == f"median theta ({name}, t = {target:g})")
+        for name in config.estimators
+    }
+    best, plain = min(theta, key=lambda name: theta[name]), config.estimators[0]
+    sentence = (
+        f"A coin should come to show heads never (theta = 0), by gradients from single tosses: after "
+        f"{config.n_steps:,} steps {best} has brought theta to {theta[best]:.3g}"
+    )
+    if best != plain:
+        sentence += f", plain {plain} to {theta[plain]:.3g}"
+    return Headline(f"{sentence}.", f"median theta ({best}, t = {target:g})", "toy.svg")

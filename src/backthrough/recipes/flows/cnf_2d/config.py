@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from backthrough.recipes.configs import Panel
+
 
 @dataclass(frozen=True)
 class Config:
@@ -34,4 +36,9 @@ SCALES = {
     "quick": Config(),
     "full": Config(n_steps=2000, n_test=20_000),
 }
-DEMO = Config(n_steps=150, n_test=500)
+DEMO = Panel(
+    Config(n_steps=150, n_test=500),
+    method="Continuous normalising flow",
+    what="Learns a density by letting points flow along a trained vector field: one solve draws a point, "
+    "one backwards measures any point.",
+)

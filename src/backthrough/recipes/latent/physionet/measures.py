@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from backthrough.recipes.latent.physionet.cross_validation import roc_auc
 from backthrough.recipes.latent.physionet.data import Scale
 from backthrough.recipes.latent.physionet.models import Case, Reader, Reconstructor
-from backthrough.train import Number, mean_number
+from backthrough.train import Headline, Number, mean_number
 
 BETTER = "AUC (better of ode-rnn and latent-ode)"
 
@@ -86,3 +86,14 @@ def error_numbers(results: Mapping[str, Sequence[Outcome]], task: str) -> list[N
             ),
         ]
     return numbers
+
+
+def headline(numbers: Sequence[Number], task: str, names: Sequence[str]) -> Headline:
+    """How well each model does, the best one first."""
+    rank = task == "mortality"
+    by_name = {number.name: number for number in numbers}
+    value = {name: by_name[f"AUC ({name})" if rank else f"{task} error ({name})"] for name in names}
+    order = sorted(value, key=lambda name: -value[name].value if rank else value[name].value)
+    shown = ", ".join(f"{value[name].value:.3g} by {name}" for name in order)
+    what = "Deaths of stays held out are ranked with an AUC of" if rank else f"The {task} error (1e-3) is"
+    return Headline(f"{what} {shown}.", value[order[0]].name, "roc.svg" if rank else "records.svg")

@@ -29,6 +29,7 @@ from backthrough.recipes.latent.physionet.measures import (
     Outcome,
     Scales,
     error_numbers,
+    headline,
     pooled_error,
     rank_numbers,
 )
@@ -112,16 +113,17 @@ def examine(config: Config, run: Run, stays: Stays) -> None:
         for name in names
     }
     if config.task == "mortality":
-        run.save_result(rank_numbers(results, n_folds=config.folds))
+        numbers = rank_numbers(results, n_folds=config.folds)
         draw_roc(
             run, {name: [(np.asarray(o.test.died), o.found) for o in own] for name, own in results.items()}
         )
     else:
-        run.save_result(error_numbers(results, config.task))
+        numbers = error_numbers(results, config.task)
     latent = [own[0] for own in results.values() if isinstance(own[0].model, Reconstructor)]
     if latent:
         n_bins = round(HOURS / config.bin_hours)
         draw_records(run, latent[0], data, stays.names, n_bins=n_bins, seed=config.seed)
+    run.save_result(numbers, headline=headline(numbers, config.task, names))
 
 
 def cases(config: Config, stays: Stays) -> Case:

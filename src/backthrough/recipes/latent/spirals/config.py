@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from backthrough.recipes.configs import Panel
+
 
 @dataclass(frozen=True)
 class Config:
@@ -33,4 +35,9 @@ SCALES = {
     "quick": Config(n_steps=700, batch_size=15, n_test=100),
     "full": Config(n_steps=4000, n_test=1000),
 }
-DEMO = Config(n_steps=700, batch_size=15, n_test=12)  # few lanes compile in a third of the time
+DEMO = Panel(
+    Config(n_steps=700, batch_size=15, n_test=12),  # few lanes compile in a third of the time
+    method="Latent ODE",
+    what="Reads a series at irregular times, and continues it to any time along a differential "
+    "equation that it has learned.",
+)

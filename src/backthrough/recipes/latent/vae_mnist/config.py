@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from backthrough.recipes.configs import Source
+from backthrough.recipes.configs import Panel, Source
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,9 @@ SCALES = {
         learning_rate=1e-3,
     ),
 }
-DEMO = Config()
+DEMO = Panel(
+    Config(),
+    method="Variational auto-encoder",
+    what="Learns to draw pictures from a few latent numbers; importance weighting makes its bound on the "
+    "likelihood tight.",
+)

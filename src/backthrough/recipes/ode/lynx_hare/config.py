@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from backthrough.recipes.configs import Panel
+
 
 @dataclass(frozen=True)
 class Config:
@@ -20,4 +22,9 @@ class Config:
 
 
 SCALES = {"quick": Config(), "full": Config(n_steps=20_000)}
-DEMO = Config()
+DEMO = Panel(
+    Config(),
+    method="Gradients through an ODE solver",
+    what="Fits the unknown constants of a differential equation to data by its solver's own gradient, as "
+    "accurate as its tolerance.",
+)

@@ -14,7 +14,7 @@ from backthrough.core import Scalar, check_integer, check_positive
 from backthrough.datasets import load
 from backthrough.ode import Dopri5, odeint
 from backthrough.recipes.ode.lynx_hare.config import Config
-from backthrough.train import Number, Run, Stream, fit, schedule
+from backthrough.train import Headline, Number, Run, Stream, fit, schedule
 
 NAMES = ("a", "b", "g", "d", "u0", "v0")
 START = (0.5, 0.02, 0.8, 0.02, 30.0, 5.0)  # the orders of magnitude that a look at the data gives
@@ -71,8 +71,15 @@ def run(config: Config, run: Run) -> None:
     )
     for name, value, unit in zip(NAMES, np.exp(np.asarray(best)).tolist(), units, strict=True):
         numbers.append(Number(name, value, unit, "maximum likelihood"))
-    run.save_result(numbers)
+    plain = float(log_normal_cost(jnp.log(observed) - jnp.log(observed).mean(0)))
+    what = "the same, of constant numbers of both"
+    numbers.append(Number("negative log-likelihood of constants", plain, "nats", what))
     show(config, run, best, pelts.time, np.asarray(observed))
+    sentence = (
+        f"A cycle of six parameters explains twenty years of pelts at {numbers[0].value:.3g} nats, constant "
+        f"numbers at {plain:.3g} (less is better)."
+    )
+    run.save_result(numbers, headline=Headline(sentence, numbers[0].name, "cycle.svg"))
 
 
 def solve(
@@ -95,8 +102,12 @@ def negative_log_likelihood(
     tolerance: float,
 ) -> Scalar:
     """Of log-normal errors whose two scales are at their best: sum over k of n/2 (log(2 pi s_k^2) + 1)."""
-    residuals = jnp.log(observed) - jnp.log(solve(log_parameters, times, tolerance))
-    return 0.5 * len(times) * jnp.sum(jnp.log(2 * jnp.pi * jnp.mean(jnp.square(residuals), axis=0)) + 1)
+    return log_normal_cost(jnp.log(observed) - jnp.log(solve(log_parameters, times, tolerance)))
+
+
+def log_normal_cost(residuals: Float[Array, "time 2"]) -> Scalar:
+    """The negative log-likelihood of these differences of logarithms, with the best scale of each column."""
+    return 0.5 * len(residuals) * jnp.sum(jnp.log(2 * jnp.pi * jnp.mean(jnp.square(residuals), axis=0)) + 1)
 
 
 def show(

@@ -1,6 +1,7 @@
 """An ODE-Net beside a residual network on digits: accuracy and evaluations (Chen et al. 2018, sec. 3)."""
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -27,6 +28,7 @@ from backthrough.recipes.ode.mnist.config import BODIES, Config
 from backthrough.recipes.ode.mnist.networks import Classifier, n_parameters, with_solver
 from backthrough.train import (
     Batches,
+    Headline,
     Number,
     ProgressBar,
     Run,
@@ -107,7 +109,19 @@ def run(config: Config, run: Run) -> None:
             fine = solve(model, images[:n], Bosh3(rtol=FINE, atol=FINE))
         numbers += measure(sweep, fine, labels[:n])
         show(run, sweep, fine, images[:n], labels[:n])
-    run.save_result(numbers)
+    picture = "adapts.svg" if "ODE-Net" in models else ""
+    run.save_result(numbers, headline=headline(config, numbers, picture))
+
+
+def headline(config: Config, numbers: Sequence[Number], picture: str) -> Headline:
+    """The accuracy of the first network, beside the others' and what they cost in parameters."""
+    value = {number.name: number.value for number in numbers}
+    parts = [
+        f"{name} {value[f'test accuracy ({name})']:.1%} with {value[f'parameters ({name})']:,.0f} parameters"
+        for name in config.models
+    ]
+    sentence = f"Test images of {config.data} told right: {'; '.join(parts)}."
+    return Headline(sentence, f"test accuracy ({config.models[0]})", picture)
 
 
 def train(config: Config, run: Run, data: Images) -> dict[str, Classifier]:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from backthrough.core import ArgumentError, check_integer, check_positive
 from backthrough.ode import Backsolve, Bosh3, Discrete, Dopri5, Dopri8, Tsit5, odeint
 from backthrough.recipes.ode.tolerance.config import Config
-from backthrough.train import Number, ProgressBar, Run
+from backthrough.train import Headline, Number, ProgressBar, Run
 
 SOLVERS: dict[str, Callable[[float], Any]] = {
     "Bosh3": lambda tolerance: Bosh3(rtol=jnp.asarray(tolerance), atol=jnp.asarray(tolerance)),
@@ -64,8 +64,13 @@ def run(config: Config, run: Run) -> None:
         ratios = [point.backsolve_evaluations / point.evaluations for point in points]
         what = "evaluations of Backsolve's backward solve over those of the forward one, mean over tolerances"
         numbers.append(Number(f"backward over forward ({name})", float(np.mean(ratios)), "", what))
-    run.save_result(numbers)
     show(run, tolerances, found)
+    cheapest = min(found, key=lambda name: found[name][-1].evaluations)
+    sentence = (
+        f"At tolerance {tolerances[-1]:g} {cheapest} needs the fewest evaluations of the field "
+        f"({found[cheapest][-1].evaluations:,}), and is off by {found[cheapest][-1].error:.2g}."
+    )
+    run.save_result(numbers, headline=Headline(sentence, f"evaluations ({cheapest})", "tolerance.svg"))
 
 
 @eqx.filter_jit

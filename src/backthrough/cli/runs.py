@@ -33,15 +33,24 @@ class Place:
     """Go on with the run in --run-dir, with the options it was started with; also fine when it is empty."""
 
 
-def parse_run(call: type, arguments: Sequence[str], *, prog: str, description: str | None = None) -> Any:
+def parse_run(
+    call: type,
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    description: str | None = None,
+    default: Any = None,
+) -> Any:
     """The options of a command that makes a run.
 
     Args:
         call: A dataclass that has, beside what is the command's own, a field
-            `place: tyro.conf.OmitArgPrefixes[Place] = Place()`.
+            `place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())`.
         arguments: The words behind the command.
         prog: The command, for the help.
         description: For the help; the docstring of `call` when None.
+        default: A `call` with the defaults, such as `with_saved(Options(), saved_config(...))`; those of its
+            fields when None.
 
     Raises:
         ArgumentError: if a run is to be resumed and none is named, or the directory cannot be used.
@@ -51,6 +60,7 @@ def parse_run(call: type, arguments: Sequence[str], *, prog: str, description: s
         args=list(arguments),
         prog=prog,
         description=description,
+        default=tyro.MISSING if default is None else default,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if parsed.place.resume and parsed.place.run_dir is None:

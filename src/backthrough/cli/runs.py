@@ -60,7 +60,7 @@ def parse_run(
         args=list(arguments),
         prog=prog,
         description=description,
-        default=tyro.MISSING if default is None else default,
+        **({} if default is None else {"default": default}),
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     if parsed.place.resume and parsed.place.run_dir is None:

@@ -1,14 +1,22 @@
 """What the commands that make a run share, and wrong use refused before anything heavy is imported."""
 
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
+import tyro
 
-from backthrough.cli.runs import Place, carry_out, find_option, say_stopped
-from backthrough.core import Interrupted
+from backthrough.cli import demo
+from backthrough.cli.main import main
+from backthrough.cli.runs import Place, carry_out, find_option, parse_run, saved_config, say_stopped
+from backthrough.core import ArgumentError, Interrupted
+from backthrough.recipes.configs import Source, settle_sources, with_saved
+from backthrough.train import Number
 
 WRONG_USE = r"""
 import contextlib, io, sys, tempfile, warnings
@@ -82,6 +90,66 @@ def test_what_is_stopped_says_how_to_go_on(tmp_path, capsys):
     assert json.loads((tmp_path / "my run" / "config.json").read_text()) == {"recipe": "own", "size": 3}
     assert say_stopped(KeyboardInterrupt(), ["backthrough", "demo"]) == 130
     assert "stopped. Go on with:\n  backthrough demo --resume" in capsys.readouterr().err
+
+
+@dataclass(frozen=True)
+class Options:
+    """A command of its own."""
+
+    table: tyro.conf.Positional[Source] = ""
+    """A table."""
+    n_steps: int = 3
+    """Steps."""
+    columns: tuple[str, ...] = ()
+    """Columns."""
+    place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())
+
+
+def command(*words):
+    """How a command on the user's own file does it."""
+    default = with_saved(Options(), saved_config(words, "own"))
+    options = settle_sources(parse_run(Options, words, prog="backthrough own", default=default))
+    config = {name: value for name, value in dataclasses.asdict(options).items() if name != "place"}
+
+    def work(run):
+        run.save_result([Number("steps", float(options.n_steps), "", "of all")])
+
+    return carry_out("own", work, place=options.place, config=config, again=["backthrough", "own"])
+
+
+def test_a_command_of_its_own_goes_on_from_anywhere_with_its_options(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text("")
+    assert command("t.csv", "--n-steps", "7", "--columns", "a", "b", "--run-dir", "run", "--resume") == 0
+    assert f"{tmp_path / 'run'} holds no run yet: this starts one" in capsys.readouterr().err
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved == {"recipe": "own", "table": str(tmp_path / "t.csv"), "n_steps": 7, "columns": ["a", "b"]}
+    monkeypatch.chdir("/")
+    assert command("--run-dir", str(tmp_path / "run"), "--resume") == 0
+    captured = capsys.readouterr()
+    assert "steps  7" in captured.out
+    assert "starts one" not in captured.err
+    with pytest.raises(ArgumentError, match="n_steps was 7 and is now 8"):
+        command("--run-dir", str(tmp_path / "run"), "--resume", "--n-steps=8")
+    with pytest.raises(ArgumentError, match="holds a run of own, not of other"):
+        saved_config(["--run-dir", str(tmp_path / "run"), "--resume"], "other")
+    with pytest.raises(ArgumentError, match="is not empty: resume it"):
+        command("--run-dir", str(tmp_path / "run"))
+
+
+def test_a_stopped_demo_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def run(config, run):
+        raise KeyboardInterrupt
+
+    recipe = SimpleNamespace(
+        name="own",
+        summary="nothing",
+        load_config=lambda: SimpleNamespace(DEMO=Options()),
+        load=lambda: SimpleNamespace(run=run),
+    )
+    monkeypatch.setattr(demo, "RECIPES", {"own": recipe})
+    assert main(["demo", "--run-dir", str(tmp_path)]) == 130
+    assert f"Go on with:\n  backthrough demo --run-dir {tmp_path} --resume" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_before_it_starts_leaves_nothing(tmp_path):

@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import os
+import signal
 import sys
 import warnings
 from typing import NamedTuple
@@ -38,6 +39,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; returns the exit code, which `--help` explains."""
+    is_process = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
@@ -51,6 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         print(f"backthrough: unknown command {name!r}{hint} (see backthrough --help)", file=sys.stderr)
         return 2
+    if is_process:
+        from backthrough.train.stopping import interrupt
+
+        signal.signal(signal.SIGINT, interrupt)
     return _run_command(COMMANDS[name].module, arguments[1:])
 
 

@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def print_numbers(run: Path, *, only_headline: bool = False) -> None:
-    """Prints the headline and the numbers of `result.json`."""
+    """Prints the headline of `result.json`, and its numbers."""
     from backthrough.report import with_error  # here: it draws in matplotlib
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -19,4 +19,5 @@ def print_numbers(run: Path, *, only_headline: bool = False) -> None:
     console = Console(highlight=False)
     if "headline" in result:
         console.print(result["headline"]["sentence"], style="bold", markup=False)
-    console.print(table)
+    if not only_headline:
+        console.print(table)

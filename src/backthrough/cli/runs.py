@@ -40,7 +40,7 @@ def parse_run(
 
     Args:
         call: A dataclass that has, beside what is the command's own, a field
-            `place: tyro.conf.OmitArgPrefixes[Place] = Place()`.
+            `place: tyro.conf.OmitArgPrefixes[Place] = dataclasses.field(default=Place())`.
         arguments: The words behind the command.
         prog: The command, for the help.
         description: For the help; the docstring of `call` when None.

@@ -67,7 +67,9 @@ def headline(numbers: list[Number], *, picture: str = "") -> Headline:
 def plot_columns(table: pd.DataFrame, draws: pd.DataFrame) -> Figure:
     """The first columns of a table against each other, and the same of draws from its density."""
     shown = list(table.columns[:SHOWN])
-    figure = Figure(figsize=(1 + 2 * len(shown), 1 + 2 * len(shown)), layout="constrained")
+    figure = Figure(
+        figsize=(0.8 + 1.5 * max(2, len(shown)), 0.8 + 1.5 * max(2, len(shown))), layout="constrained"
+    )
     axes = figure.subplots(len(shown), len(shown), squeeze=False)
     kinds: list[tuple[Any, str, str]] = [(table[: len(draws)], "0.55", "table"), (draws, "C0", "draws")]
     for i, low in enumerate(shown):

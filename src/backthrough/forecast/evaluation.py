@@ -109,7 +109,7 @@ class Evaluation:
     def plot(self, ahead: tuple[Sequence[Window], Bands] | None = None) -> Figure:
         """The ends of the first series and columns, with forecasts of their last rows and of what follows."""
         panels = [(s, c) for s in range(len(self.table.ids)) for c in range(len(self.table.names))][:SHOWN]
-        figure = Figure(figsize=(8.5, 1 + 2.2 * len(panels)), layout="constrained")
+        figure = Figure(figsize=(6.5, 1 + 2.1 * len(panels)), layout="constrained")
         all_axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         found: list[tuple[str, Sequence[Window], Bands]] = [("held out", self.windows, self.bands)]
         if ahead is not None:

@@ -23,7 +23,8 @@ class Panel:
     what: str
 
 
-Source = Annotated[str, "a data set's name, or a path"]
+MARK = "a data set's name, or a path"
+Source = Annotated[str, MARK]
 """The type of a field that names a data set, or a file or folder of the user's."""
 
 
@@ -35,7 +36,8 @@ def settle_sources(config: Any) -> Any:
     Raises:
         ArgumentError: for what looks like a path and is not there.
     """
-    sources = [field.name for field in dataclasses.fields(config) if field.type is Source]
+    fields = dataclasses.fields(config)
+    sources = [field.name for field in fields if MARK in getattr(field.type, "__metadata__", ())]
     return dataclasses.replace(config, **{name: _settle(getattr(config, name)) for name in sources})
 
 

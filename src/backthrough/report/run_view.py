@@ -34,7 +34,7 @@ class Picture:
         caption: What is to be seen.
         source: The whole file as a `data:` address. So an SVG stays a document of its own, and its styles and
             names apart from those of others.
-        kind: "drawn" (an SVG) or "pixels".
+        kind: "drawn" (an SVG) or "ink" (a PNG whose ink is dark, and light on a dark page).
     """
 
     name: str
@@ -189,7 +189,7 @@ def _pictures(run: Path) -> list[Picture]:
             content = base64.b64encode(file.read_bytes()).decode()
         except OSError as error:
             raise RunError(f"{file} cannot be read: {error.strerror}") from error
-        media, kind = ("svg+xml", "drawn") if name.endswith(".svg") else ("png", "pixels")
+        media, kind = ("svg+xml", "drawn") if name.endswith(".svg") else ("png", "ink")
         found.append(Picture(name, caption, f"data:image/{media};base64,{content}", kind))
     return found
 

@@ -35,6 +35,18 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
-            raise KeyboardInterrupt
+            interrupt(number, frame)
         self.requested = True
         self.signal = signal.Signals(number)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises `KeyboardInterrupt`, as Python does by itself, but where it is not lost.
+
+    JAX has Python call it after each garbage collection, and a signal that comes during one is handled there,
+    where an exception is printed and ignored. Imports collect much garbage: every second Ctrl-C was lost.
+    """
+    if frame is not None and frame.f_code.co_name == "_xla_gc_callback":
+        threading.Timer(0.02, signal.raise_signal, [number]).start()
+        return
+    raise KeyboardInterrupt

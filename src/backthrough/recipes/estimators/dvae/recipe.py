@@ -226,8 +226,8 @@ def seconds_a_step(
 
 def draw(config: Config, run: Run, metrics: Sequence[dict[str, Any]], seconds: dict[str, float]) -> None:
     """Held-out ELBO against steps and against seconds, and the variance against steps."""
-    figure = Figure(figsize=(12, 3.6), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    figure = Figure(figsize=(6.5, 8.4), layout="constrained")
+    left, middle, right = figure.subplots(3, 1)
     lows = []
     for name in config.estimators:
         rows = [row for row in metrics if f"held-out ELBO (nats)/{name}" in row]
@@ -248,8 +248,8 @@ def draw(config: Config, run: Run, metrics: Sequence[dict[str, Any]], seconds: d
     run.figures.save_plot(
         "estimators",
         figure,
-        caption=f"ELBO of held-out images against steps (left) and against the time of as many steps on this "
-        f"machine (middle); variance of an image's gradient on the logits of q (right). Means of "
+        caption=f"ELBO of held-out images against steps (above) and against the time of as many steps on this "
+        f"machine (middle); variance of an image's gradient on the logits of q (below). Means of "
         f"{config.n_seeds} seeds.",
     )
 

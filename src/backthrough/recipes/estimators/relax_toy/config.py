@@ -30,7 +30,7 @@ class Config:
 
 SCALES = {"quick": Config(), "full": Config(n_steps=10_000, n_seeds=200)}
 DEMO = Panel(
-    Config(n_steps=1500, n_seeds=40),
+    Config(targets=(0.45,), n_steps=1500, n_seeds=40),
     method="RELAX",
     what="Gradients through discrete random choices, unbiased, with a variance that a network learns to make "
     "small while the model trains.",

@@ -155,7 +155,7 @@ def spread(copy: Copy, target: float, name: str, key: PRNGKey, n_draws: int) -> 
 
 def draw(config: Config, run: Run, metrics: Sequence[dict[str, Any]]) -> None:
     """The paper's plot: loss and logarithm of the variance against the step, median and 10 to 90 %."""
-    figure = Figure(figsize=(9, 3.2 * len(config.targets)), layout="constrained")
+    figure = Figure(figsize=(7, 3 * len(config.targets)), layout="constrained")
     rows = figure.subplots(len(config.targets), 2, squeeze=False, sharex=True)
     for (left, right), target in zip(rows, config.targets, strict=True):
         for colour, name in enumerate(config.estimators):
@@ -226,17 +226,23 @@ def numbers(config: Config, state: PyTree, metrics: Sequence[dict[str, Any]]) ->
 
 
 def headline(config: Config, found: Sequence[Number]) -> Headline:
-    """How far each estimator has brought theta towards 0 on the hardest target."""
+    """What the best estimator has made of the hardest target, beside the first one."""
     target = min(config.targets, key=lambda t: abs(t - 0.5))
-    theta = {
-        name: next(n.value for n in found if n.name == f"median theta ({name}, t = {target:g})")
-        for name in config.estimators
-    }
-    best, plain = min(theta, key=lambda name: theta[name]), config.estimators[0]
+    by_name = {number.name: number.value for number in found}
+
+    def of(quantity: str, name: str) -> float:
+        return by_name[f"{quantity} ({name}, t = {target:g})"]
+
+    best = min(config.estimators, key=lambda name: of("median theta", name))
+    plain = config.estimators[0]
     sentence = (
-        f"A coin should come to show heads never (theta = 0), by gradients from single tosses: after "
-        f"{config.n_steps:,} steps {best} has brought theta to {theta[best]:.3g}"
+        f"The loss is least at theta = 0: after {config.n_steps:,} steps {best} has brought theta to "
+        f"{of('median theta', best):.2g}"
     )
     if best != plain:
-        sentence += f", plain {plain} to {theta[plain]:.3g}"
+        log_ratio = of("log variance half-way", best) - of("log variance half-way", plain)
+        sentence += (
+            f", {plain} to {of('median theta', plain):.2g}; half-way its gradient had {np.exp(log_ratio):.2g} times "
+            f"the variance"
+        )
     return Headline(f"{sentence}.", f"median theta ({best}, t = {target:g})", "toy.svg")

@@ -121,7 +121,7 @@ def draw(config: Config, run: Run, field: GatedMLP | PlanarField, test: Float[np
     frames = [np.exp(np.asarray(frame(jnp.asarray(i / (FRAMES - 1))))) for i in range(FRAMES)]
     flow = exact_flow(config, field)
     draws, _ = eqx.filter_jit(jax.vmap(lambda key: flow.sample_and_log_prob(key=key)))(keys)
-    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.5, 2.5), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     left.scatter(*test.T, s=1.5, color="black", alpha=0.5)
     left.set_title("data")
@@ -130,13 +130,15 @@ def draw(config: Config, run: Run, field: GatedMLP | PlanarField, test: Float[np
     right.scatter(*np.asarray(draws).T, s=1.5, color="black", alpha=0.5)
     right.set_title("draws from the flow")
     for axes in (left, middle, right):
-        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+        axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set_axis_off()
     caption = f"Fresh points of {config.data}, the density that the flow has learned, and draws from it."
     run.figures.save_plot("density", figure, caption=caption)
-    figure = Figure(figsize=(9, 2.1), layout="constrained")
+    figure = Figure(figsize=(6.5, 1.7), layout="constrained")
     for index, (axes, values) in enumerate(zip(figure.subplots(1, FRAMES), frames, strict=True)):
         axes.imshow(values.reshape(80, 80), origin="lower", extent=(-reach, reach) * 2, cmap="magma")
-        axes.set(title=f"t = {index / (FRAMES - 1):.2f}", xticks=[], yticks=[])
+        axes.set_title(f"t = {index / (FRAMES - 1):.2f}")
+        axes.set_axis_off()
     caption = "The density on its way from the standard normal (t = 0) to the data (t = 1)."
     run.figures.save_plot("formation", figure, caption=caption)
 

@@ -27,7 +27,7 @@ def draw_roc(
     results: Mapping[str, Sequence[tuple[Bool[np.ndarray, "stay"], Float[np.ndarray, "stay"]]]],
 ) -> None:
     """The ROC curve of every model, a mean over folds, and the area under that of each fold."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.1))
     rates = np.linspace(0, 1, 201)
     for index, (name, folds) in enumerate(results.items()):
@@ -57,7 +57,7 @@ def draw_records(run: Run, outcome: Any, data: Case, names: Sequence[str], *, n_
     shown = np.argsort(-np.minimum(counts, ENOUGH), kind="stable")[:N_STAYS]
     grid = jnp.arange(n_bins + 1) / n_bins  # the solver's steps go from one time to the next
     bands = _bands(outcome.model, take(outcome.test.seen, shown), grid, seed)
-    figure = Figure(figsize=(10.5, 1.2 + 1.9 * len(shown)), layout="constrained")
+    figure = Figure(figsize=(7.5, 1.2 + 1.7 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), len(columns), squeeze=False, sharex=True)
     hours, scale = HOURS * np.asarray(grid), outcome.scales.target
     asked = np.asarray(grid) >= data.target.times[data.target.mask.any(-1)].min()

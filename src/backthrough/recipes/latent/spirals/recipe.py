@@ -215,8 +215,8 @@ def show(
     rnn: Float[np.ndarray, "spiral time 2"],
 ) -> None:
     """Draws a few spirals: what was seen, what is true, and how both go on."""
-    figure = Figure(figsize=(10, 3.1), layout="constrained")
-    panels = figure.subplots(1, SHOWN)
+    figure = Figure(figsize=(6.5, 6.6), layout="constrained")
+    panels = figure.subplots(2, SHOWN // 2).ravel()
     for index, axes in enumerate(panels):
         truth = test.truth[index]
         axes.plot(*truth.T, color="0.75", linewidth=4, label="truth")
@@ -230,11 +230,10 @@ def show(
             xlim=(middle[0] - reach, middle[0] + reach),
             ylim=(middle[1] - reach, middle[1] + reach),
             aspect="equal",
-            xticks=[],
-            yticks=[],
         )
+        axes.set_axis_off()
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=5)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
     caption = (
         "Spirals of which only the noisy dots were seen, at irregular times; their continuation by the "
         "latent ODE (dashed) and by an RNN (dotted)."

@@ -120,7 +120,7 @@ def show(
     """Draws counts and solution, beyond the data too."""
     fine = np.linspace(0, years[-1] - years[0] + config.ahead, 600)
     curve = np.asarray(solve(log_parameters, jnp.asarray(fine, jnp.float32), config.tolerance))
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(6.5, 3.2), layout="constrained")
     axes = figure.subplots()
     for k, (name, colour) in enumerate((("hare", "C0"), ("lynx", "C1"))):
         axes.plot(years[0] + fine, curve[:, k], color=colour, label=name)

@@ -261,7 +261,7 @@ def show(
     counts = np.array([found.evaluations.mean() for found in sweep.values()])
     errors = [100 * (1 - found.right(labels).mean()) for found in sweep.values()]
     seconds = [1e3 * found.seconds for found in sweep.values()]
-    figure = Figure(figsize=(8.5, 6), layout="constrained")
+    figure = Figure(figsize=(7, 6), layout="constrained")
     (left, right), (low_left, low_right) = figure.subplots(2, 2)
     left.semilogx(tolerances, errors, "o-", color="C0")
     left.set(xlabel="tolerance", ylabel="test error (%)", ylim=(0, None))

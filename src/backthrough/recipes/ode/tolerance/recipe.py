@@ -116,7 +116,7 @@ def measure(config: Config, solver: Any, reference: tuple[Array, Array, Any], sp
 
 def show(run: Run, tolerances: list[float], found: dict[str, list[Point]]) -> None:
     """The panels of figure 3 of Chen et al. 2018, a curve for each solver."""
-    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
+    figure = Figure(figsize=(7, 6), layout="constrained")
     (left, middle), (right, last) = figure.subplots(2, 2)
     for index, (name, points) in enumerate(found.items()):
         style: dict[str, Any] = {"color": f"C{index}", "markersize": 3}

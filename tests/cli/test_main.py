@@ -75,7 +75,7 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys, mo
     assert "warning: batches have 40 rows, all that there are, and not 50 as asked for" in captured.err
     assert f"{folder} holds no run yet: this starts one" in captured.err
     numbers = json.loads((folder / "result.json").read_text())["numbers"]
-    assert [number["n"] for number in numbers] == [8, 8, 2]
+    assert [number["n"] for number in numbers] == [8, 8, 2, 8]
     assert all(np.isfinite(number["value"]) for number in numbers)
     with Image.open(folder / "figures" / "samples.png") as picture:
         assert picture.size == (12 * 7 + 2, 5 * 8 + 2)

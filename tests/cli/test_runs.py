@@ -15,7 +15,7 @@ from backthrough.cli import demo
 from backthrough.cli.main import main
 from backthrough.cli.runs import Place, carry_out, find_option, parse_run, saved_config, say_stopped
 from backthrough.core import ArgumentError, Interrupted
-from backthrough.recipes.configs import Source, settle_sources, with_saved
+from backthrough.recipes.configs import Panel, Source, settle_sources, with_saved
 from backthrough.train import Number
 
 WRONG_USE = r"""
@@ -55,6 +55,11 @@ check(2, "data", "fetch")
 check(2, "data", "fetch", "nonsense")
 check(2, "data", "show", "nonsense")
 check(2, "reproduce", "--no-such-option")
+check(2, "density", "missing.csv")
+check(2, "density", "--predict", "new.csv")
+check(2, "forecast", "missing.csv", "--time", "t")
+check(2, "demo", "--only", "nonsense")
+check(0, "completion", "bash")
 check(0, "list")
 """
 
@@ -142,9 +147,8 @@ def test_a_stopped_demo_says_how_to_go_on(tmp_path, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     recipe = SimpleNamespace(
-        name="own",
-        summary="nothing",
-        load_config=lambda: SimpleNamespace(DEMO=Options()),
+        room="rooms",
+        load_config=lambda: SimpleNamespace(DEMO=Panel(Options(), "A method", "It does.")),
         load=lambda: SimpleNamespace(run=run),
     )
     monkeypatch.setattr(demo, "RECIPES", {"own": recipe})

@@ -113,7 +113,7 @@ def test_the_gaussian_it_is_compared_with(table):
     numbers = {n.name: n for n in compare_with_gaussian(rows[:150], rows[150:], own + 0.5)}
     assert numbers["log-likelihood of a Gaussian"].value == pytest.approx(own.mean())
     assert numbers["gain over a Gaussian"].value == pytest.approx(0.5)
-    assert "0.5 ± " in headline(list(numbers.values())).sentence
+    assert "are 0.500 nats a row more likely" in headline(list(numbers.values())).sentence
     assert "has found shape" in headline(list(numbers.values())).sentence
     worse = headline(compare_with_gaussian(rows[:150], rows[150:], own - 0.5))
     assert "less likely" in worse.sentence

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -50,9 +52,17 @@ def test_the_page_compares_before_it_shows_each(runs, tmp_path):
     page = write_page(runs, tmp_path / "page.html").read_text()
     assert "mine: 6 runs compared" in page
     assert "10.0 ± 1.0 (3 runs)" in page
-    assert "2.5 ± 0.0 (3 pairs)" in page or "2.50 ± 0.00 (3 pairs)" in page or "2.5 (3 pairs)" in page
+    assert "2.50 (3 pairs)" in page
     assert "Median of 3 runs; the band holds 80 % of them." in page
     assert page.index("runs compared") < page.index("<h2>mine: 0.1-0</h2>")
+
+
+def test_a_number_that_one_run_lacks_is_a_dash(tmp_path):
+    paths = [make(tmp_path / "a", rate=1, values=(1.0, 2.0)), make(tmp_path / "b", rate=2, values=(1.0,))]
+    page = write_page(paths, tmp_path / "page.html").read_text()
+    (row,) = re.findall(r'<tr><th scope="row">n1 \(nats\)</th>(.*?)</tr>', page)[:1]
+    assert row.endswith('<td class="number">-</td>')
+    assert "not finished" not in page
 
 
 def test_unfinished_runs_and_other_recipes_are_told_apart(tmp_path):
@@ -64,7 +74,7 @@ def test_unfinished_runs_and_other_recipes_are_told_apart(tmp_path):
     other = Run(tmp_path / "c", config={"recipe": "another"}).path
     assert "compared" not in write_page([paths[0], other], tmp_path / "page.html").read_text()
     none = [make(tmp_path / name, values=(), seed=name) for name in "de"]
-    assert "None of these runs has finished" in write_page(none, tmp_path / "page.html").read_text()
+    assert "None of these runs has saved a result yet" in write_page(none, tmp_path / "page.html").read_text()
 
 
 def test_copies_of_several_runs_are_put_together(tmp_path):

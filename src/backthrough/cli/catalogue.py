@@ -4,11 +4,14 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
+from backthrough.cli.main import COMMANDS
 from backthrough.recipes import RECIPES
+
+TASKS = ("density", "forecast")
 
 
 def main(arguments: list[str]) -> int:
-    """Prints the recipes by room, one line each."""
+    """Prints what can be run: recipes by room, and tasks on your own files; a line each."""
     tyro.cli(_nothing, args=arguments, prog="backthrough list", description=main.__doc__)
     table = Table(box=None, show_header=False, pad_edge=False)
     for room in dict.fromkeys(recipe.room for recipe in RECIPES.values()):
@@ -16,9 +19,12 @@ def main(arguments: list[str]) -> int:
         for recipe in RECIPES.values():
             if recipe.room == room:
                 table.add_row(f"  {recipe.name}", recipe.summary)
+    table.add_row("[bold]on your own files[/bold]")
+    for task in TASKS:
+        table.add_row(f"  {task}", COMMANDS[task].summary)
     console = Console()
     console.print(table)
-    console.print("\nrun one with: backthrough run NAME", style="dim")
+    console.print("\na recipe: backthrough run NAME; a task: backthrough NAME FILE", style="dim")
     return 0
 
 

@@ -28,9 +28,9 @@ class Options:
 def main(arguments: list[str]) -> int:
     """Runs the demo."""
     options = parse_run(Options, arguments, prog="backthrough demo")
-    panels = {recipe: recipe.load_config().DEMO for recipe in RECIPES.values()}
-    panels = {recipe: panel for recipe, panel in panels.items() if panel is not None}
-    known = dict.fromkeys([*(recipe.room for recipe in panels), *(recipe.name for recipe in panels)])
+    panels = {name: recipe.load_config().DEMO for name, recipe in RECIPES.items()}
+    panels = {name: panel for name, panel in panels.items() if panel is not None}
+    known = dict.fromkeys([*(RECIPES[name].room for name in panels), *panels])
     for name in options.only:
         check_choice("room or recipe with a demo panel", name, known)
 
@@ -42,13 +42,14 @@ def main(arguments: list[str]) -> int:
     use_compile_cache()
     started = time.monotonic()
     paths, about = [], {}
-    for recipe, panel in panels.items():
-        if options.only and not {recipe.name, recipe.room} & set(options.only):
+    for name, panel in panels.items():
+        recipe = RECIPES[name]
+        if options.only and not {name, recipe.room} & set(options.only):
             continue
-        print(f"\n{panel.method} ({recipe.name})", flush=True)
+        print(f"\n{panel.method} ({name})", flush=True)
         began = time.monotonic()
-        config = {"recipe": recipe.name, **dataclasses.asdict(panel.config)}
-        run = Run(folder / recipe.name, config=config, resume=options.place.resume)
+        config = {"recipe": name, **dataclasses.asdict(panel.config)}
+        run = Run(folder / name, config=config, resume=options.place.resume)
         try:
             with plot_style():
                 recipe.load().run(panel.config, run)
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
             words = ["backthrough", "demo", "--run-dir", str(folder)]
             return say_stopped(error, [*words, *(["--only", *options.only] if options.only else [])])
         paths.append(run.path)
-        about[recipe.name] = About(panel.method, panel.what)
+        about[name] = About(panel.method, panel.what)
         print_numbers(run.path, only_headline=True)
         print(f"{time.monotonic() - began:.0f} s", flush=True)
     title = "backthrough: what each method does"

@@ -126,7 +126,7 @@ def _fit(config: Config, run: "Run", table: "pd.DataFrame", path: Path) -> None:
     _scored(model, table).to_csv(run.path / "rows.csv", index=False)
     draws = model.sample(config.n_draws)
     draws.to_csv(run.path / "draws.csv", index=False)
-    caption = "The rows of the table (grey) and as many draws from the density (colour)."
+    caption = "Rows of the table (grey, below the diagonal) and draws from the density (colour, above it)."
     if len(table.columns) > 4:
         caption += f" The first 4 of {len(table.columns)} columns."
     run.figures.save_plot("columns", plot_columns(table, draws), caption=caption)

@@ -21,7 +21,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "demo": Command("demo", "demo", "every method on small real data, then one HTML page"),
-    "list": Command("catalogue", "list", "recipes, one line each"),
+    "list": Command("catalogue", "list", "recipes and tasks, one line each"),
     "run": Command("run", "run RECIPE [options]", "one experiment into a run directory"),
     "reproduce": Command("reproduce", "reproduce [ID...]", "measure the results table again"),
     "report": Command("report", "report RUN...", "the HTML page of one or more runs"),

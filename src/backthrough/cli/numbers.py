@@ -9,7 +9,7 @@ from rich.table import Table
 
 def print_numbers(run: Path, *, only_headline: bool = False) -> None:
     """Prints the headline of `result.json`, and its numbers."""
-    from backthrough.report import with_error  # here: it draws in matplotlib
+    from backthrough.train import with_error  # here: it imports NumPy
 
     table = Table(box=None, pad_edge=False, show_header=False)
     result = json.loads((run / "result.json").read_text())

@@ -1,13 +1,11 @@
 """A fitted density beside the plainest one, in numbers and in a picture."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from backthrough.train import Headline, Number, mean_number
+from backthrough.train import Headline, Number, mean_number, with_error
 
 SHOWN = 4
 
@@ -47,7 +45,7 @@ def headline(numbers: list[Number], *, picture: str = "") -> Headline:
     gain = by_name.get("gain over a Gaussian")
     if gain is None:
         own = by_name["log-likelihood"]
-        sentence = f"Held-out rows have a log-likelihood of {own.value:.3g} nats a row."
+        sentence = f"Held-out rows have a log-likelihood of {own} a row."
         return Headline(sentence, own.name, picture)
     error = gain.standard_error or 0.0
     if gain.value > 2 * error:
@@ -58,31 +56,32 @@ def headline(numbers: list[Number], *, picture: str = "") -> Headline:
         verdict = "no clear difference, so the Gaussian will do"
     more = "more" if gain.value >= 0 else "less"
     sentence = (
-        f"Held-out rows are {abs(gain.value):.3g} ± {error:.2g} nats a row {more} likely under the flow than "
-        f"under a Gaussian: {verdict}."
+        f"Held-out rows are {with_error(abs(gain.value), error)} nats a row {more} likely under the flow "
+        f"than under a Gaussian: {verdict}."
     )
     return Headline(sentence, gain.name, picture)
 
 
 def plot_columns(table: pd.DataFrame, draws: pd.DataFrame) -> Figure:
-    """The first columns of a table against each other, and the same of draws from its density."""
+    """The first columns against each other: of the table below the diagonal, of draws from it above."""
     shown = list(table.columns[:SHOWN])
-    figure = Figure(
-        figsize=(0.8 + 1.5 * max(2, len(shown)), 0.8 + 1.5 * max(2, len(shown))), layout="constrained"
-    )
+    size = 0.8 + 1.5 * max(2, len(shown))
+    figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots(len(shown), len(shown), squeeze=False)
-    kinds: list[tuple[Any, str, str]] = [(table[: len(draws)], "0.55", "table"), (draws, "C0", "draws")]
     for i, low in enumerate(shown):
         for j, across in enumerate(shown):
             own = axes[i][j]
-            for points, colour, label in kinds:
-                if i == j:
+            if i == j:
+                for points, colour, label in ((table, "0.45", "table"), (draws, "C0", "draws")):
                     own.hist(points[low], bins=30, density=True, histtype="step", color=colour, label=label)
-                else:
-                    own.scatter(points[across], points[low], s=1.5, color=colour, alpha=0.5)
+            else:
+                points, colour = (table[: len(draws)], "0.45") if i > j else (draws, "C0")
+                own.scatter(points[across], points[low], s=2, color=colour, alpha=0.6, linewidths=0)
+                own.set_ylim(table[low].min(), table[low].max())
+            own.set_xlim(table[across].min(), table[across].max())
             if i == len(shown) - 1:
                 own.set_xlabel(across)
             if j == 0:
-                own.set_ylabel(low)
-    axes[0][0].legend(fontsize="small")
+                own.set_ylabel(low if i else f"density of {low}")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return figure

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from backthrough.report.charts import Chart, Values, line_chart
-from backthrough.report.formatting import with_error
-from backthrough.train import read_config, read_metrics
+from backthrough.train import read_config, read_metrics, with_error
 
 IGNORED = ("recipe", "seed", "shards")
 

@@ -65,7 +65,7 @@ def write_page(
         undefined=jinja2.StrictUndefined,
     )
     html = environment.get_template("page.html").render(
-        title=title or ", ".join(dict.fromkeys(run.resolve().name for run in runs)),
+        title=title or ", ".join(dict.fromkeys(view.heading for view in views)),
         introduction=introduction,
         cards=views if about else [],
         comparisons=_comparisons(runs),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from backthrough.core import DataError
 from backthrough.core.files import write_atomically
-from backthrough.report.formatting import with_error
+from backthrough.train import three_digits, with_error
 
 Status = Literal["met", "short", "not run"]
 RELATIONS = ("at_least", "at_most", "between")
@@ -95,7 +95,7 @@ def write_row(folder: Path, row: Row) -> None:
 
 
 def results_page(rows: Sequence[Row]) -> str:
-    """The rows as the Markdown page `docs/results.md`."""
+    """The rows as the Markdown page `docs/results.md`: what falls short first, then a table a room."""
     counts = {status: sum(row.status == status for row in rows) for status in ("met", "short", "not run")}
     lines = [
         "# Results",
@@ -104,15 +104,14 @@ def results_page(rows: Sequence[Row]) -> str:
         "it is measured; the status is computed. A figure that falls short stands here as it is.",
         "",
         ", ".join(f"{count} {status}" for status, count in counts.items() if count) + ".",
-        "",
-        "| id | what | asked | ours ± spread | paper | peer | status |",
-        "|---|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        ours = "" if row.ours is None else with_error(row.ours, row.spread)
-        peer = "" if row.peer is None else f"{row.peer['name']}: {row.peer['value']:.4g}"
-        cells = [f"[{row.id}](#{_anchor(row.id)})", row.what, _asked(row.bound), ours, row.paper or "", peer]
-        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in (*cells, row.status)) + " |")
+    for status, heading in (("short", "What falls short"), ("not run", "What has not been measured")):
+        own = [row for row in rows if row.status == status]
+        if own:
+            lines += ["", f"## {heading}", "", *_table(own)]
+    for room in dict.fromkeys(_room(row) for row in rows):
+        lines += ["", f"## {room}", "", *_table([row for row in rows if _room(row) == room])]
+    lines += ["", "## How each was measured"]
     for row in rows:
         lines += ["", f'<a id="{_anchor(row.id)}"></a>', f"### {row.id}", "", f"    {row.command}", ""]
         if row.ours is not None:
@@ -121,6 +120,23 @@ def results_page(rows: Sequence[Row]) -> str:
         if row.note:
             lines += ["", row.note]
     return "\n".join(lines) + "\n"
+
+
+def _room(row: Row) -> str:
+    return row.id.partition(".")[0]
+
+
+def _table(rows: Sequence[Row]) -> list[str]:
+    """The status first: it must be seen where a narrow page cuts the rest off."""
+    lines = ["| status | figure | asked | ours ± spread | paper | peer |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        status = f"**{row.status}**" if row.status != "met" else row.status
+        ours = "" if row.ours is None else with_error(row.ours, row.spread)
+        peer = "" if row.peer is None else f"{row.peer['name']}: {three_digits(row.peer['value'])}"
+        figure = f"[{row.id}](#{_anchor(row.id)}): {row.what}"
+        cells = (status, figure, _asked(row.bound), ours, row.paper or "", peer)
+        lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return lines
 
 
 def _asked(bound: Mapping[str, Any]) -> str:

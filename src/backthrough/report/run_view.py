@@ -9,8 +9,7 @@ from typing import Any
 
 from backthrough.core import RunError
 from backthrough.report.charts import Chart, line_chart
-from backthrough.report.formatting import with_error
-from backthrough.train import read_config, read_metrics, read_progress
+from backthrough.train import read_config, read_metrics, read_progress, with_error
 
 SHOWN_NUMBERS = 6
 

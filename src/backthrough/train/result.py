@@ -1,5 +1,6 @@
 """The numbers that a run ends with, and the sentence that says what they mean."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,10 @@ class Number:
     standard_error: float | None = None
     n: int | None = None
 
+    def __str__(self) -> str:
+        """The figure with its error and unit."""
+        return f"{with_error(self.value, self.standard_error)} {self.unit}".strip()
+
 
 @dataclass(frozen=True)
 class Headline:
@@ -47,3 +52,26 @@ def mean_number(name: str, values: Float[np.ndarray, "n"], unit: str, what: str)
     values = np.asarray(values, np.float64)
     error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
     return Number(name, float(values.mean()), unit, what, error, len(values))
+
+
+def with_error(value: float, error: float | None) -> str:
+    """`value ± error`, both to the place of the error's second digit; three digits without an error.
+
+    A whole number without an error is a count, and shown whole.
+    """
+    if error is None or not math.isfinite(error) or error <= 1e-12 * abs(value):  # 0, or rounding
+        return three_digits(value)
+    places = max(0, 1 - math.floor(math.log10(error)))
+    return f"{value:,.{places}f} ± {error:,.{places}f}"
+
+
+def three_digits(value: float) -> str:
+    """Three significant digits; a whole number below ten million whole."""
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    if abs(value) >= 1e7 or abs(value) < 1e-4:
+        return f"{value:.3g}"
+    if value == int(value):
+        return f"{value:,.0f}"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{places}f}" if places else f"{float(f'{value:.3g}'):,.0f}"

@@ -248,7 +248,7 @@ def draw(config: Config, run: Run, metrics: Sequence[dict[str, Any]], seconds: d
     run.figures.save_plot(
         "estimators",
         figure,
-        caption=f"ELBO of held-out images against steps (above) and against the time of as many steps on this "
+        caption=f"ELBO of held-out images against steps (above) and the time of as many steps on this "
         f"machine (middle); variance of an image's gradient on the logits of q (below). Means of "
         f"{config.n_seeds} seeds.",
     )

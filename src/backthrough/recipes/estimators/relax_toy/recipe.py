@@ -205,7 +205,10 @@ def numbers(config: Config, state: PyTree, metrics: Sequence[dict[str, Any]]) ->
             nearest = int(np.argmin(np.abs(steps - half)))
             _, thetas = curve(metrics, f"theta (t = {target:g})/{name} at the step")
             quantities = {
-                "median theta": (np.median(theta), f"after {config.n_steps:,} steps, {over}"),
+                "median theta": (
+                    np.median(theta),
+                    f"probability that the bit is on, after {config.n_steps:,} steps, {over}",
+                ),
                 "90 % of theta": (np.quantile(theta, 0.9), f"after {config.n_steps:,} steps, {over}"),
                 "median theta half-way": (
                     np.median(thetas[nearest]),
@@ -236,13 +239,13 @@ def headline(config: Config, found: Sequence[Number]) -> Headline:
     best = min(config.estimators, key=lambda name: of("median theta", name))
     plain = config.estimators[0]
     sentence = (
-        f"The loss is least at theta = 0: after {config.n_steps:,} steps {best} has brought theta to "
-        f"{of('median theta', best):.2g}"
+        f"A random bit, on with probability theta, is best off: after {config.n_steps:,} steps {best} has "
+        f"brought theta to {of('median theta', best):.2g}"
     )
     if best != plain:
         log_ratio = of("log variance half-way", best) - of("log variance half-way", plain)
         sentence += (
-            f", {plain} to {of('median theta', plain):.2g}; half-way its gradient had {np.exp(log_ratio):.2g} times "
-            f"the variance"
+            f", {plain} to {of('median theta', plain):.2g}; half-way its gradient had "
+            f"{np.exp(log_ratio):.2g} times the variance"
         )
     return Headline(f"{sentence}.", f"median theta ({best}, t = {target:g})", "toy.svg")

@@ -11,7 +11,8 @@ import pytest
     + [("docs/estimators.md", number) for number in range(4)]
     + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
-    + [("docs/which-estimator.md", 0)],
+    + [("docs/which-estimator.md", 0)]
+    + [pytest.param(page, 0, marks=pytest.mark.slow) for page in ("docs/density.md", "docs/forecast.md")],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)

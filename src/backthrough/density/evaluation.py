@@ -68,17 +68,22 @@ def plot_columns(table: pd.DataFrame, draws: pd.DataFrame) -> Figure:
     size = 0.8 + 1.5 * max(2, len(shown))
     figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots(len(shown), len(shown), squeeze=False)
+    low_ends, spans = table[shown].min(), table[shown].max() - table[shown].min()
+    limits = {
+        name: (low_ends[name] - 0.1 * spans[name], low_ends[name] + 1.1 * spans[name]) for name in shown
+    }
     for i, low in enumerate(shown):
         for j, across in enumerate(shown):
             own = axes[i][j]
             if i == j:
+                bins = np.linspace(*limits[low], 37)
                 for points, colour, label in ((table, "0.45", "table"), (draws, "C0", "draws")):
-                    own.hist(points[low], bins=30, density=True, histtype="step", color=colour, label=label)
+                    own.hist(points[low], bins=bins, density=True, histtype="step", color=colour, label=label)
             else:
                 points, colour = (table[: len(draws)], "0.45") if i > j else (draws, "C0")
                 own.scatter(points[across], points[low], s=2, color=colour, alpha=0.6, linewidths=0)
-                own.set_ylim(table[low].min(), table[low].max())
-            own.set_xlim(table[across].min(), table[across].max())
+                own.set_ylim(limits[low])
+            own.set_xlim(limits[across])
             if i == len(shown) - 1:
                 own.set_xlabel(across)
             if j == 0:

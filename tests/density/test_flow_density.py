@@ -52,19 +52,13 @@ def test_log_densities_integrate_to_one(fitted, table):
 def test_frames_come_back_as_frames(fitted, table):
     scores = fitted.score_samples(table[:5])
     assert scores.index.tolist() == [1000, 1001, 1002, 1003, 1004]
+    assert (fitted.score_samples(table)[:5] == scores).all()  # a row's figure is its own, bit for bit
     draws = fitted.sample(3)
     assert list(draws.columns) == ["wide", "narrow"]
     pd.testing.assert_frame_equal(draws, fitted.sample(3))
     assert not draws.equals(fitted.sample(3, random_state=1))
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.score_samples(table[["narrow", "wide"]])
-
-
-@pytest.mark.slow
-def test_units_of_a_column_shift_the_log_density_by_their_logarithm(fitted, table):
-    again = FlowDensity(**SMALL).fit(table * [1000.0, 1.0])
-    shifted = again.score_samples(table * [1000.0, 1.0]) + np.log(1000)
-    np.testing.assert_allclose(shifted, fitted.score_samples(table), atol=1e-3)
 
 
 def test_a_saved_model_scores_new_rows(fitted, table, tmp_path):
@@ -123,9 +117,8 @@ def test_the_gaussian_it_is_compared_with(table):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn_takes_it_for_one_of_its_own():
-    threshold = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the same shapes come again
+    jax.config.update("jax_disable_most_optimizations", True)  # some fifty programs that hardly run
     try:
         check_estimator(FlowDensity(**SMALL))
     finally:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", threshold)
+        jax.config.update("jax_disable_most_optimizations", False)

@@ -1,7 +1,7 @@
 """The density of a table's rows as a scikit-learn estimator."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, no_type_check
 
 import equinox as eqx
 import jax
@@ -82,6 +82,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
     n_features_in_: int
     feature_names_in_: np.ndarray
 
+    @no_type_check  # as scikit-learn has it, fit checks the settings
     def __init__(
         self,
         *,

@@ -16,7 +16,7 @@ from backthrough.train import Batches, Best, Run, fit, mean_over_shards, schedul
 
 EXACT_TO = 8  # columns up to which the trace is exact in training
 LAYERS = 3
-CHUNK = 1024  # rows that are solved together
+CHUNK = 256  # rows that are solved together, always so many: a figure depends on its own row alone
 METRIC = "log-likelihood (nats, standardised)"
 
 Rows = Float[np.ndarray, "_ column"]
@@ -140,9 +140,8 @@ def _adaptive_flow(field: GatedMLP, n_columns: int, trace: ExactTrace | Hutchins
 
 def _evaluate(flow: Flow, rows: Rows) -> Float[np.ndarray, "_"]:
     """Log-densities, in parts of one size so that one program serves tables of all lengths."""
-    size = min(CHUNK, 1 << (len(rows) - 1).bit_length())
-    filler = np.repeat(rows[:1], -len(rows) % size, axis=0)
-    parts = np.concatenate([rows, filler]).astype(np.float32).reshape(-1, size, rows.shape[1])
+    filler = np.repeat(rows[:1], -len(rows) % CHUNK, axis=0)
+    parts = np.concatenate([rows, filler]).astype(np.float32).reshape(-1, CHUNK, rows.shape[1])
     found = np.concatenate([np.asarray(_log_prob(flow, jnp.asarray(part)), np.float64) for part in parts])
     return found[: len(rows)]
 

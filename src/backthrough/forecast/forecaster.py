@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, no_type_check
 
 import equinox as eqx
 import jax
@@ -67,6 +67,7 @@ class Forecaster(BaseEstimator):
         [40.0, 41.0, 42.0]
     """
 
+    @no_type_check  # as scikit-learn has it, fit checks the settings
     def __init__(
         self,
         *,

@@ -19,6 +19,7 @@ install_import_hook("backthrough", "runtime_types.checked")
 CHEAP_FLAGS = {
     "--xla_cpu_use_fusion_emitters=false": "0.11.0",
     "--xla_backend_optimization_level=0": "0.12.99",
+    "--xla_cpu_parallel_codegen_split_count=1": "0.12.99",
 }
 
 
@@ -27,6 +28,7 @@ def pytest_configure(config):
 
     Slow tests, those in double precision (`make test-x64`) and any others selected run what users run.
     """
+    config.pluginmanager.register(Clock())
     double = os.environ.get("JAX_ENABLE_X64", "0") not in ("", "0")
     if config.option.markexpr == "not slow" and not double:
         jaxlib = Version(importlib.metadata.version("jaxlib"))
@@ -49,38 +51,35 @@ def room(nodeid):
     return parts[0] if len(parts) > 1 else "the package"
 
 
-def cpu_seconds():
-    """Of this process and of those that it has waited for."""
-    return sum(os.times()[:4])
-
-
 class Clock:
-    """When the phase of a test began that is running."""
+    """Times the rooms; a plugin, since doctests in src/ don't hear the hooks of tests/conftest.py."""
 
-    started = 0.0
+    def __init__(self):
+        self.started = 0.0
 
+    @staticmethod
+    def cpu_seconds():
+        """Of this process and of those that it has waited for."""
+        return sum(os.times()[:4])
 
-def pytest_runtest_logstart():
-    """Starts the clock of a test."""
-    Clock.started = cpu_seconds()
+    def pytest_runtest_logstart(self):
+        self.started = self.cpu_seconds()
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self):
+        """Writes the processor time of a phase beside its duration; xdist brings both back."""
+        report = yield
+        now = self.cpu_seconds()
+        report.cpu_seconds, self.started = now - self.started, now
+        return report
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport():
-    """Writes a phase's processor time beside its duration; both come back from the workers."""
-    report = yield
-    now = cpu_seconds()
-    report.cpu_seconds, Clock.started = now - Clock.started, now
-    return report
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Prints each room's seconds, fixtures and doctests included, added up over the workers."""
-    cpu, wall = collections.Counter(), collections.Counter()
-    for report in (report for reports in terminalreporter.stats.values() for report in reports):
-        if hasattr(report, "cpu_seconds"):
-            cpu[room(report.nodeid)] += report.cpu_seconds
-            wall[room(report.nodeid)] += report.duration
-    terminalreporter.section("seconds by room: processor, wall")
-    for name, seconds in [*cpu.most_common(), ("all", cpu.total())]:
-        terminalreporter.line(f"{seconds:8.1f} {wall.get(name, wall.total()):8.1f}  {name}")
+    def pytest_terminal_summary(self, terminalreporter):
+        """Prints each room's seconds, fixtures and doctests included, added up over the workers."""
+        cpu, wall = collections.Counter(), collections.Counter()
+        for report in (report for reports in terminalreporter.stats.values() for report in reports):
+            if hasattr(report, "cpu_seconds"):
+                cpu[room(report.nodeid)] += report.cpu_seconds
+                wall[room(report.nodeid)] += report.duration
+        terminalreporter.section("seconds by room: processor, wall")
+        for name, seconds in [*cpu.most_common(), ("all", cpu.total())]:
+            terminalreporter.line(f"{seconds:8.1f} {wall.get(name, wall.total()):8.1f}  {name}")

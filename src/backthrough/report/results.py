@@ -128,13 +128,13 @@ def _room(row: Row) -> str:
 
 def _table(rows: Sequence[Row]) -> list[str]:
     """The status first: it must be seen where a narrow page cuts the rest off."""
-    lines = ["| status | figure | asked | ours ± spread | paper | peer |", "|---|---|---|---|---|---|"]
+    lines = ["| status | id | ours ± spread | asked | paper | peer | what |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         status = f"**{row.status}**" if row.status != "met" else row.status
         ours = "" if row.ours is None else with_error(row.ours, row.spread)
         peer = "" if row.peer is None else f"{row.peer['name']}: {three_digits(row.peer['value'])}"
-        figure = f"[{row.id}](#{_anchor(row.id)}): {row.what}"
-        cells = (status, figure, _asked(row.bound), ours, row.paper or "", peer)
+        name = f"[{row.id}](#{_anchor(row.id)})"
+        cells = (status, name, ours, _asked(row.bound), row.paper or "", peer, row.what)
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return lines
 

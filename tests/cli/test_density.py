@@ -55,7 +55,7 @@ def test_a_table_becomes_a_density_in_its_own_units(table, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        ([], 1, "column 'same' has the same value in every row; leave it out"),
+        ([], 1, "column 'same' has the same value in every row that is trained on"),
         (["--columns", "wdie"], 2, "did you mean 'wide'?"),
         (["--columns", "wide", "--batch-size=0"], 2, "batch_size must be at least 1"),
     ],

@@ -56,6 +56,8 @@ def test_frames_come_back_as_frames(fitted, table):
     draws = fitted.sample(3)
     assert list(draws.columns) == ["wide", "narrow"]
     pd.testing.assert_frame_equal(draws, fitted.sample(3))
+    with pytest.raises(DataError, match=r"row 1 is 1e\+\d+ standard deviations from the mean"):
+        fitted.score_samples(pd.DataFrame([[100.0, 0.0], [1e300, 0.0]], columns=table.columns))
     assert not draws.equals(fitted.sample(3, random_state=1))
     with pytest.raises(ValueError, match="feature names should match"):
         fitted.score_samples(table[["narrow", "wide"]])
@@ -86,8 +88,10 @@ def test_what_is_wrong_is_named(table):
             FlowDensity(**{**SMALL, **setting}).fit(table)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="random_state must be"):
         FlowDensity(random_state="zero").fit(table)
-    with pytest.raises(DataError, match="column 'same' has the same value in every row; leave it out"):
+    with pytest.raises(DataError, match="column 'same' has the same value in every row that is trained on"):
         FlowDensity(**SMALL).fit(table.assign(same=1.0))
+    with pytest.raises(DataError, match="column 'wide' is too large to be squared"):
+        FlowDensity(**SMALL).fit(table * [1e200, 1.0])
     with pytest.raises(ValueError, match="NaN"):
         FlowDensity(**SMALL).fit(table.assign(gap=np.nan))
     with pytest.raises(DataError, match="there are 29 rows"):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from backthrough.core import ArgumentError, DataError
-from backthrough.forecast import Forecaster, series_of
+from backthrough.forecast import Forecaster, series_of, shown_times
 
 SMALL = {"n_steps": 2, "latent_size": 2, "hidden_size": 4, "n_draws": 20, "batch_size": 4, "random_state": 0}
 
@@ -59,6 +59,18 @@ def test_the_index_and_arrays_give_the_times():
     np.testing.assert_allclose(np.diff(found.times[0]), 1 / 24)
     in_zone = series_of(pd.DataFrame({"x": wave}, index=hours.tz_localize("Europe/Zurich")))
     np.testing.assert_allclose(in_zone.times[0], found.times[0] - 1 / 24)  # UTC is an hour behind
+    assert (shown_times(in_zone.times[0], in_zone) == hours.tz_localize("Europe/Zurich")).all()
+    quick = pd.date_range("2024-01-01", periods=30, freq="100ms")
+    table = series_of(pd.Series(wave, index=quick, name="x"))
+    assert table.names == ("x",)
+    assert (shown_times(table.times[0], table) == quick).all()
+    days = pd.DataFrame({"day": [20240228, 20240229, 20240301], "x": 0.0})
+    table = series_of(days, time="day")
+    np.testing.assert_array_equal(np.diff(table.times[0]), 1)
+    assert not series_of(days.assign(day=[20240228, 20240229, 20240230]), time="day").dated
+    named = series_of(days.set_index("day"))
+    assert (named.time, named.dated) == ("day", True)
+    assert series_of(pd.DataFrame({0: [1.0, 2.0], 1: [3.0, 4.0]}), time="0").names == ("1",)
     gaps = Forecaster(**SMALL).fit(np.where(np.arange(30) % 7 == 3, np.nan, wave))
     found = gaps.predict(2)
     assert found.time.tolist() == [30.0, 31.0]
@@ -102,10 +114,24 @@ def test_what_is_wrong_is_named(fitted):
         series_of(own[own.who == "a"], time="day")
     with pytest.raises(DataError, match="row 0 has no time"):
         series_of(own.assign(day=pd.NaT), time="day")
-    with pytest.raises(DataError, match="times must be numbers or dates"):
+    with pytest.raises(DataError, match="times must be numbers, dates or ISO texts"):
         series_of(own.assign(day="soon"), time="day")
     with pytest.raises(DataError, match="column 'level' is infinite in row 0"):
         series_of(own.assign(level=np.inf), time="day", columns=["level"])
+    with pytest.raises(DataError, match="column 'day' holds dates"):
+        series_of(own)
+    with pytest.raises(DataError, match="the table has no rows"):
+        series_of(own[:0], time="day")
+    with pytest.raises(ArgumentError, match="columns must be a sequence of names"):
+        series_of(own, time="day", columns="level")
+    with pytest.raises(DataError, match="names no series"):
+        series_of(own.assign(who=None), time="day", series="who")
+    with pytest.raises(DataError, match="column 'level' has no value at all"):
+        Forecaster(**SMALL).fit(own.assign(level=np.nan), time="day", series="who")
+    with pytest.raises(DataError, match="column 'level' has no value at all"):
+        fitted.predict(table=own.assign(level=np.nan))
+    with pytest.warns(UserWarning, match="a horizon of 9 rows goes beyond the 4"):
+        fitted.predict(9)
     with pytest.raises(DataError, match=r"shape \(time,\) or \(time, column\)"):
         series_of(np.zeros((2, 3, 4)))
     with pytest.raises(ArgumentError, match="unknown column 'level'"):

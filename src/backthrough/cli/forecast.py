@@ -126,8 +126,9 @@ def _fit(config: Config, run: "Run", table: "SeriesTable") -> None:
         random_state=config.seed,
     )
     model.fit(before_the_last(table, horizon), run=run)
-    model.save(run.path / "model.npz")
     held = model.evaluate(table)
+    model.table_ = table  # what the saved model goes on from: the end of the whole table
+    model.save(run.path / "model.npz")
     windows, bands, _ = model.forecast(table=table)
     numbers = held.numbers()
     what = f"trained on; {context} rows of context"
@@ -156,7 +157,7 @@ def _lines(
         pd.DataFrame(
             {
                 "series": name,
-                "time": shown_times(window.times[context:], dated=table.dated),
+                "time": shown_times(window.times[context:], table),
                 "column": column,
                 "kind": kind,
                 "observed": window.values[context:, channel],

@@ -42,6 +42,8 @@ class NewRows:
         for name, path in (("--model", self.model), ("--predict", self.predict)):
             if not path.is_file():
                 raise ArgumentError(f"there is no file {str(path)!r} ({name})")
+        if self.out is not None and self.out.absolute() == self.predict.absolute():
+            raise ArgumentError(f"--out must be another file than --predict, which would be lost: {self.out}")
         beside = self.predict.with_name(f"{self.predict.stem}-{command}.csv")
         return self.model, self.predict, self.out or beside
 

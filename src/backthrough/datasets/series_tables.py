@@ -29,6 +29,7 @@ class SeriesTable:
         source: The file.
         time: The column of times; "" if they stood in no column.
         series: The column that named the series; "" if there was none.
+        zone: The time zone that dates came in (their numbers are in UTC); "" if they had none.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,7 @@ class SeriesTable:
     source: str
     time: str = ""
     series: str = ""
+    zone: str = ""
 
 
 def read_series(

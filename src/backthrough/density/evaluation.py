@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from backthrough.train import Headline, Number, mean_number, with_error
 
 SHOWN = 4
+FEWEST = 10  # held-out rows below which no verdict is given
 
 
 def compare_with_gaussian(
@@ -48,7 +49,9 @@ def headline(numbers: list[Number], *, picture: str = "") -> Headline:
         sentence = f"Held-out rows have a log-likelihood of {own} a row."
         return Headline(sentence, own.name, picture)
     error = gain.standard_error or 0.0
-    if gain.value > 2 * error:
+    if (gain.n or 0) < FEWEST:
+        verdict = f"{gain.n} held-out rows are too few to tell"
+    elif gain.value > 2 * error:
         verdict = "the flow has found shape that a Gaussian lacks"
     elif gain.value < -2 * error:
         verdict = "a Gaussian describes them better, so use the Gaussian"

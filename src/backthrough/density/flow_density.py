@@ -23,6 +23,8 @@ from backthrough.density.training import (
 from backthrough.flows import GatedMLP
 from backthrough.train import Run, load_model, save_model
 
+FARTHEST = 1e15  # standard deviations: squares of more overflow in single precision
+
 Values = Float[np.ndarray, "_ column"]
 
 
@@ -132,7 +134,8 @@ class FlowDensity(DensityMixin, BaseEstimator):
             rows, valid = rows[order[n_valid:]], rows[order[:n_valid]]
         else:
             valid = self._validated(validation, reset=False)
-        mean, scale = rows.mean(0), rows.std(0)
+        with np.errstate(over="ignore"):  # named below
+            mean, scale = rows.mean(0), rows.std(0)
         self._check_spread(scale)
         field = train_field(
             (rows - mean) / scale,
@@ -164,7 +167,15 @@ class FlowDensity(DensityMixin, BaseEstimator):
         """
         check_is_fitted(self)
         rows = self._validated(X, reset=False)
-        found = log_density(self._field(), self._standardised(rows), tolerance=self.tolerance)
+        standardised = self._standardised(rows)
+        far = np.abs(standardised).max(axis=1) > FARTHEST
+        if far.any():
+            row = int(np.argmax(far))
+            raise DataError(
+                f"row {row} is {np.abs(standardised[row]).max():.0e} standard deviations from the mean: a "
+                f"density so far out cannot be computed (at most {FARTHEST:.0e})"
+            )
+        found = log_density(self._field(), standardised, tolerance=self.tolerance)
         found = found - np.log(self.scale_).sum()
         return pd.Series(found, X.index, name="log density (nats)") if isinstance(X, pd.DataFrame) else found
 
@@ -255,5 +266,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
     def _check_spread(self, scale: Float[np.ndarray, "column"]) -> None:
         names = getattr(self, "feature_names_in_", range(len(scale)))
         for name, spread in zip(names, scale, strict=True):
+            if not np.isfinite(spread):
+                raise DataError(f"column {name!r} is too large to be squared; give it in other units")
             if spread == 0:
-                raise DataError(f"column {name!r} has the same value in every row; leave it out")
+                raise DataError(
+                    f"column {name!r} has the same value in every row that is trained on, or values too "
+                    "small to be squared; leave it out, or give it in other units"
+                )

@@ -18,6 +18,7 @@ from backthrough.train import Headline, Number, mean_number
 
 MODEL = "latent ODE"
 SHOWN = 4
+ALIKE = 0.05  # relative difference of two errors that is none
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ class Evaluation:
             best = errors[rival][index]
             shown = "a straight line" if rival == "line" else f"the {rival}"
             of = f"{column}: " if len(names) > 1 else ""
-            if own < best:
+            if abs(own - best) < ALIKE * best:
+                verdict = f"no clear difference from {shown} ({best:.3g})"
+            elif own < best:
                 verdict = f"{own / best:.0%} of that of the best plain forecast, {shown}"
             else:
                 verdict = f"but {shown} has {best:.3g}, so use that"
@@ -124,10 +127,10 @@ class Evaluation:
     ) -> None:
         recent = slice(-3 * (self.n_context + len(self.windows[0].times)) // 2, None)
         times, values = self.table.times[index][recent], self.table.values[index][recent, channel]
-        shown = shown_times(times, dated=self.table.dated)
+        shown = shown_times(times, self.table)
         axes.plot(shown, values, ".", color="0.35", markersize=4, label="observed")
         for (kind, windows, bands), colour in zip(found, ("C0", "C1"), strict=False):
-            at = shown_times(windows[index].times[self.n_context :], dated=self.table.dated)
+            at = shown_times(windows[index].times[self.n_context :], self.table)
             low, high = bands.low[index, :, channel], bands.high[index, :, channel]
             axes.fill_between(at, low, high, color=colour, alpha=0.25, linewidth=0)
             axes.plot(at, bands.mean[index, :, channel], color=colour, label=f"forecast, {kind}")

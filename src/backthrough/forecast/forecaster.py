@@ -1,5 +1,6 @@
 """Forecasts of a user's own series as a scikit-learn-style estimator."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, no_type_check
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from backthrough.core import ArgumentError, DataError, check_integer, check_positive, seed_of
 from backthrough.datasets import SeriesTable
 from backthrough.forecast.evaluation import Evaluation, naive_forecasts
-from backthrough.forecast.frames import series_of, shown_times
+from backthrough.forecast.frames import check_observed, series_of, shown_times
 from backthrough.forecast.model import Networks, build_networks
 from backthrough.forecast.training import Bands, predict_windows, train_networks
 from backthrough.forecast.windows import (
@@ -123,6 +124,7 @@ class Forecaster(BaseEstimator):
         """
         self._check_settings()
         found = series_of(table, time=time, series=series, columns=columns)
+        check_observed(found)
         context, horizon = choose_sizes(found, self.context, self.horizon)
         windows = cut_windows(found, context, horizon)
         scale = measure_scale(windows, context)
@@ -207,6 +209,12 @@ class Forecaster(BaseEstimator):
         check_is_fitted(self)
         n_rows = self.horizon_ if horizon is None else check_integer("horizon", horizon, minimum=1)
         known = self.table_ if table is None else self._series(table)
+        if n_rows > self.horizon_:
+            warnings.warn(
+                f"a horizon of {n_rows} rows goes beyond the {self.horizon_} that it has learned: "
+                "mean and band of the later ones rest on nothing",
+                stacklevel=3,
+            )
         windows = next_windows(known, self.context_, n_rows)
         return windows, self._draw(windows, level), known
 
@@ -229,6 +237,7 @@ class Forecaster(BaseEstimator):
                 "source": table.source,
                 "time": table.time,
                 "series": table.series,
+                "zone": table.zone,
                 "context": self.context_,
                 "horizon": self.horizon_,
                 "n_windows": self.n_windows_,
@@ -257,6 +266,7 @@ class Forecaster(BaseEstimator):
             source=settings["source"],
             time=settings["time"],
             series=settings["series"],
+            zone=settings["zone"],
         )
         model.columns_, model.n_windows_ = settings["columns"], settings["n_windows"]
         model.context_, model.horizon_ = settings["context"], settings["horizon"]
@@ -304,12 +314,15 @@ class Forecaster(BaseEstimator):
             found = series_of(table, time=own.time or None, series=own.series or None, columns=self.columns_)
         else:
             found = series_of(table)
-        if list(found.names) != self.columns_ or found.dated != self.table_.dated:
-            there, own = (
-                f"{', '.join(one.names)} at {'dates' if one.dated else 'times that are numbers'}"
-                for one in (found, self.table_)
-            )
+
+        def kind(table: SeriesTable) -> str:
+            zoned = "dates in a time zone" if table.zone else "dates"
+            return zoned if table.dated else "times that are numbers"
+
+        if list(found.names) != self.columns_ or kind(found) != kind(self.table_):
+            there, own = (f"{', '.join(one.names)} at {kind(one)}" for one in (found, self.table_))
             raise DataError(f"{found.source} holds {there}; the forecaster was fitted to {own}")
+        check_observed(found)
         return found
 
     def _wide(self, windows: list[Window], known: SeriesTable, parts: dict[str, Any]) -> pd.DataFrame:
@@ -317,7 +330,7 @@ class Forecaster(BaseEstimator):
         for index, (name, window) in enumerate(zip(known.ids, windows, strict=True)):
             several = len(known.ids) > 1 or self.table_.series
             own: dict[str, Any] = {self.table_.series or "series": name} if several else {}
-            own[self.table_.time or "time"] = shown_times(window.times[self.context_ :], dated=known.dated)
+            own[self.table_.time or "time"] = shown_times(window.times[self.context_ :], known)
             for channel, column in enumerate(known.names):
                 own |= {f"{column}{ending}": part[index, :, channel] for ending, part in parts.items()}
             frames.append(pd.DataFrame(own))

@@ -50,7 +50,7 @@ def load_model(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, n
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} holds no model of backthrough, or is damaged: {error}") from error
+        raise DataError(f"{path} holds no model of backthrough, or is damaged") from error
     if not whole:
         raise DataError(f"{path} is damaged: the arrays are not those that were saved")
     if about["format"] != FORMAT_VERSION:

@@ -90,7 +90,7 @@ def test_a_run_from_ones_own_pictures_to_its_page(tmp_path, pictures, capsys, mo
     monkeypatch.chdir("/")
     capsys.readouterr()
     assert run("--run-dir", folder, "--resume") == 0  # with the options that it was started with
-    assert "training: goes on from step 1 of 1" in capsys.readouterr().err
+    assert "training: was finished at step 1 of 1" in capsys.readouterr().err
     assert (folder / "result.json").read_bytes() == first
     refuses(capsys, 2, "is not empty: resume it", "--data", pictures, "--run-dir", folder, *TINY)
     refuses(

@@ -3,9 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple, no_type_check
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
@@ -21,7 +19,7 @@ from backthrough.density.training import (
     train_field,
 )
 from backthrough.flows import GatedMLP
-from backthrough.train import Run, load_model, save_model
+from backthrough.train import Run, arrays_of, load_model, save_model, with_arrays
 
 FARTHEST = 1e15  # standard deviations: squares of more overflow in single precision
 
@@ -151,9 +149,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
             run=run,
         )
         self.mean_, self.scale_ = mean, scale
-        self.weights_ = [
-            np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(eqx.filter(field, eqx.is_array))
-        ]
+        self.weights_ = arrays_of(field)
         return self
 
     def score_samples(self, X: Any) -> Any:
@@ -241,11 +237,7 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
     def _field(self) -> GatedMLP:
         """The vector field with the fitted weights."""
-        make = eqx.filter_eval_shape(make_field, len(self.mean_), self.hidden_size, key=jax.random.key(0))
-        dynamic, static = eqx.partition(make, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-        structure = jax.tree_util.tree_structure(dynamic)
-        weights = [jnp.asarray(array) for array in self.weights_]
-        return eqx.combine(jax.tree_util.tree_unflatten(structure, weights), static)
+        return with_arrays(lambda key: make_field(len(self.mean_), self.hidden_size, key=key), self.weights_)
 
     def _validated(self, X: Any, **checks: Any) -> Values:
         return np.asarray(validate_data(self, X, dtype=np.float64, **checks))

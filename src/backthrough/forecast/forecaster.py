@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, no_type_check
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
@@ -29,7 +26,7 @@ from backthrough.forecast.windows import (
     next_windows,
     stack_windows,
 )
-from backthrough.train import Run, load_model, save_model
+from backthrough.train import Run, arrays_of, load_model, save_model, with_arrays
 
 BAND = 0.8
 
@@ -140,8 +137,7 @@ class Forecaster(BaseEstimator):
             batch_seed=seed,
             run=run,
         )
-        leaves = jax.tree_util.tree_leaves(eqx.filter(networks, eqx.is_array))
-        self.weights_ = [np.asarray(leaf) for leaf in leaves]
+        self.weights_ = arrays_of(networks)
         self.table_, self.columns_, self.n_windows_ = found, list(found.names), len(windows)
         self.context_, self.horizon_ = context, horizon
         self.scale_ = {"level": scale.level, "spread": scale.spread, "length": scale.length}
@@ -287,14 +283,8 @@ class Forecaster(BaseEstimator):
 
     def _networks(self) -> Networks:
         """The networks with the fitted weights."""
-        skeleton = eqx.filter_eval_shape(
-            lambda key: self._build(len(self.columns_), self.context_, self.horizon_, key=key),
-            jax.random.key(0),
-        )
-        dynamic, static = eqx.partition(skeleton, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
-        structure = jax.tree_util.tree_structure(dynamic)
-        weights = [jnp.asarray(array) for array in self.weights_]
-        return eqx.combine(jax.tree_util.tree_unflatten(structure, weights), static)
+        sizes = (len(self.columns_), self.context_, self.horizon_)
+        return with_arrays(lambda key: self._build(*sizes, key=key), self.weights_)
 
     def _scale(self) -> Scale:
         return Scale(**self.scale_)

@@ -163,7 +163,9 @@ def _differences(variants: Sequence[Variant], results: Mapping[Path, Sequence[Ma
         cells = []
         for variant in others:
             found = paired_difference(base, _by_seed(variant, results, name))
-            if found is None:
+            if not all(any(run in results for run in own.runs) for own in (first, variant)):
+                cells.append("not finished")
+            elif found is None:
                 cells.append("no seed in common")
             else:
                 mean, error, pairs = found

@@ -16,7 +16,7 @@ from .environment import (
 )
 from .loop import Evaluate, Fitted, Step, fit, restore
 from .metrics import read_metrics
-from .model_file import load_model, save_model
+from .model_file import arrays_of, load_model, save_model, with_arrays
 from .placement import mean_over_shards
 from .plot_style import plot_style
 from .processes import Group, join
@@ -43,6 +43,7 @@ __all__ = [
     "ScheduleName",
     "Step",
     "Stream",
+    "arrays_of",
     "describe_environment",
     "describe_machine",
     "fit",
@@ -65,5 +66,6 @@ __all__ = [
     "schedule",
     "three_digits",
     "use_compile_cache",
+    "with_arrays",
     "with_error",
 ]

@@ -186,8 +186,13 @@ def fit(
             best_so_far = BestSoFar(best, found.records["best"])
             best_arrays = files.best(arrays, best_so_far.step).state if best_so_far.step else None
         if run.is_resumed:
-            why = "" if found is not None else ": no state was saved"
-            print(f"{label}: goes on from step {done:,} of {n_steps:,}{why}", file=sys.stderr)
+            steps = f"step {done:,} of {n_steps:,}"
+            if found is None:
+                print(f"{label}: goes on from {steps}: no state was saved", file=sys.stderr)
+            elif found.records.get("finished"):
+                print(f"{label}: was finished at {steps}", file=sys.stderr)
+            else:
+                print(f"{label}: goes on from {steps}", file=sys.stderr)
     arrays = program.placement.replicate(arrays)
 
     def save() -> None:

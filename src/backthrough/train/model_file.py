@@ -4,13 +4,16 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from backthrough.core import DataError
+from backthrough.core import DataError, PRNGKey, PyTree
 from backthrough.core.files import write_atomically
 
 ABOUT = "about"
@@ -60,6 +63,20 @@ def load_model(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, n
     if about["kind"] != kind:
         raise DataError(f"{path} holds a model of the kind {about['kind']!r}, not {kind!r}")
     return about["settings"], arrays
+
+
+def arrays_of(module: PyTree) -> list[np.ndarray]:
+    """The arrays of a module on the host, in the order of its leaves: what can be pickled and saved."""
+    return [np.asarray(leaf) for leaf in jax.tree_util.tree_leaves(eqx.filter(module, eqx.is_array))]
+
+
+def with_arrays(make: Callable[[PRNGKey], PyTree], arrays: Sequence[np.ndarray]) -> PyTree:
+    """The module that `make` makes from a key, with these arrays in place of those that it would draw."""
+    skeleton = eqx.filter_eval_shape(make, jax.random.key(0))
+    shapes, static = eqx.partition(skeleton, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    structure = jax.tree_util.tree_structure(shapes)
+    filled = jax.tree_util.tree_unflatten(structure, [jnp.asarray(array) for array in arrays])
+    return eqx.combine(filled, static)
 
 
 def _digest(arrays: Mapping[str, np.ndarray]) -> str:

@@ -67,7 +67,7 @@ def main():
     found = {}
     with jax.enable_x64(True):
         for dtype in DTYPES:
-            for problem, (_, make) in PROBLEMS.items():
+            for problem in PROBLEMS:
                 family = "Bernoulli" if problem == "bits" else "OneHotCategorical"
                 for name, estimator in default_estimators().items():
                     able = estimator.properties

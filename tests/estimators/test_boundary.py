@@ -162,7 +162,7 @@ def test_a_rounding_error_is_no_bias():
 
 def test_a_numpy_function_must_return_real_numbers():
     f = numpy_function(lambda b: b.sum(axis=1) + 1j)
-    with pytest.raises(Exception, match="must return real numbers, got complex64"):
+    with pytest.raises(Exception, match="must return real numbers, got complex"):
         jax.block_until_ready(
             expect(
                 f,

@@ -29,7 +29,7 @@ def attach(values: Float[Array, "sample"], params: PyTree, gradients: PyTree) ->
         ArgumentError: when the result is differentiated twice with respect to what it depends on.
     """
     squares = sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree_util.tree_leaves(gradients))
-    mean = jax.tree_util.tree_map(lambda leaf: leaf.mean(0), gradients)
+    mean = jax.tree_util.tree_map(lambda own, leaf: leaf.mean(0).astype(own.dtype), params, gradients)
     return _attach(values.mean(), params, mean, squares / len(values))
 
 
@@ -39,14 +39,14 @@ def _attach(value: Scalar, params: PyTree, gradient: PyTree, squares: Scalar) ->
 
 
 def _forward(value: Scalar, params: PyTree, gradient: PyTree, squares: Scalar) -> tuple[Scalar, PyTree]:
-    return value, (value, params, gradient)
+    return value, (value, params, gradient, squares)
 
 
 def _backward(residuals: PyTree, cotangent: Scalar) -> tuple[Scalar, PyTree, None, Scalar]:
-    value, params, gradient = residuals
+    value, params, gradient, squares = residuals
     zero = _refuse_second_derivatives(value, params)
-    to_params = jax.tree_util.tree_map(lambda own: cotangent * own + zero, gradient)
-    return cotangent, to_params, None, jnp.square(cotangent)
+    to_params = jax.tree_util.tree_map(lambda own: (cotangent * own + zero).astype(own.dtype), gradient)
+    return cotangent, to_params, None, jnp.square(cotangent).astype(squares.dtype)
 
 
 _attach.defvjp(_forward, _backward)
@@ -64,7 +64,7 @@ def _once(params: PyTree) -> PyTree:
 
 def _once_backward(params: PyTree, cotangent: PyTree) -> tuple[PyTree]:
     zero = _refuse_second_derivatives(jnp.zeros(()), params)
-    return (jax.tree_util.tree_map(lambda own: own + zero, cotangent),)
+    return (jax.tree_util.tree_map(lambda own: own + zero.astype(own.dtype), cotangent),)
 
 
 _once.defvjp(lambda params: (params, params), _once_backward)

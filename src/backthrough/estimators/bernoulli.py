@@ -44,7 +44,7 @@ class Bernoulli(Family):
 
     def soften(self, z: Logits, temperature: Scalar) -> Logits:
         """sigmoid(z / temperature)."""
-        return jax.nn.sigmoid(z / temperature)
+        return jax.nn.sigmoid(z / temperature.astype(z.dtype))
 
     def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
         """z given its sign.
@@ -64,8 +64,19 @@ class Bernoulli(Family):
         return sign * (inverse - jax.nn.softplus(sign * params))
 
     def log_prob(self, params: Logits, b: Logits) -> Scalar:
-        """The sum of b l - softplus(l)."""
-        return jnp.sum(b * params - jax.nn.softplus(params))
+        """The sum of b l - softplus(l), in a form that is finite for certain outcomes."""
+        return -jnp.sum(jax.nn.softplus(jnp.where(b > 0, -params, params)))
+
+    def given_probs(self, distribution: Any) -> Float[Array, "variable 2"] | None:
+        """1 - p and p of a distribution that was made from probabilities."""
+        if isinstance(distribution, dist.BernoulliLogits):
+            return None
+        p = jnp.ravel(distribution.probs)
+        return jnp.stack([1 - p, p], axis=1)
+
+    def outcome_probs(self, params: Logits) -> Float[Array, "variable 2"]:
+        """1 - p and p."""
+        return jax.nn.sigmoid(jnp.stack([-params.ravel(), params.ravel()], axis=1))
 
     def outcomes(self, params: Logits) -> tuple[int, ...]:
         """Two for each variable."""

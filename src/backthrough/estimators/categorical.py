@@ -38,7 +38,7 @@ class OneHot(Family):
 
     def soften(self, z: Logits, temperature: Scalar) -> Logits:
         """softmax(z / temperature)."""
-        return jax.nn.softmax(z / temperature)
+        return jax.nn.softmax(z / temperature.astype(z.dtype))
 
     def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
         """z given which entry is the largest.
@@ -52,15 +52,25 @@ class OneHot(Family):
         return jnp.where(b > 0, largest, others)
 
     def couple(self, params: Logits, z: Logits) -> Logits:
-        """The inverse of `condition` in the noise."""
+        """The inverse of `condition` in the noise; 0 where a category cannot be: it has no effect there."""
         largest = jnp.max(z, axis=-1, keepdims=True)
-        gap = jnp.maximum(largest - z, jnp.finfo(z.dtype).tiny)
+        impossible = jnp.isneginf(z)
+        gap = jnp.maximum(largest - jnp.where(impossible, largest - 1, z), jnp.finfo(z.dtype).tiny)
         others = z - jax.nn.log_softmax(params) - log1mexp(gap)
-        return jnp.where(self.harden(z) > 0, largest, others)
+        return jnp.where(self.harden(z) > 0, largest, jnp.where(impossible, 0.0, others))
 
     def log_prob(self, params: Logits, b: Logits) -> Scalar:
         """The sum of log p at the ones."""
-        return jnp.sum(b * jax.nn.log_softmax(params))
+        return jnp.sum(jnp.where(b > 0, jax.nn.log_softmax(params), 0.0))
+
+    def given_probs(self, distribution: Any) -> Float[Array, "variable category"] | None:
+        """Those of a distribution that was made from probabilities, with a sum of 1."""
+        given = distribution.given_probs
+        return None if given is None else _normalised(given)
+
+    def outcome_probs(self, params: Logits) -> Float[Array, "variable category"]:
+        """softmax(logits)."""
+        return jax.nn.softmax(params.reshape(-1, params.shape[-1]))
 
     def outcomes(self, params: Logits) -> tuple[int, ...]:
         """The number of categories for each variable."""
@@ -116,6 +126,16 @@ class Index(Family):
         """The sum of log p at the indices."""
         return OneHot().log_prob(params, self._ones(params, b))
 
+    def given_probs(self, distribution: Any) -> Float[Array, "variable category"] | None:
+        """Those of a distribution that was made from probabilities, with a sum of 1."""
+        if isinstance(distribution, dist.CategoricalLogits):
+            return None
+        return _normalised(distribution.probs)
+
+    def outcome_probs(self, params: Logits) -> Float[Array, "variable category"]:
+        """softmax(logits)."""
+        return OneHot().outcome_probs(params)
+
     def outcomes(self, params: Logits) -> tuple[int, ...]:
         """The number of categories for each variable."""
         return OneHot().outcomes(params)
@@ -126,3 +146,8 @@ class Index(Family):
 
     def _ones(self, params: Logits, b: Int[Array, "..."]) -> Logits:
         return jax.nn.one_hot(b, params.shape[-1], dtype=params.dtype)
+
+
+def _normalised(probs: Float[Array, "... category"]) -> Float[Array, "variable category"]:
+    rows = jnp.reshape(probs, (-1, jnp.shape(probs)[-1]))
+    return rows / rows.sum(axis=-1, keepdims=True)

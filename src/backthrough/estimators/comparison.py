@@ -24,6 +24,7 @@ from backthrough.train import ProgressBar
 NUMBERS_AT_ONCE = 4_000_000  # of gradients held in memory
 REFERENCE = LeaveOneOut()
 REFERENCE_SAMPLES = 8
+ROUNDING = 1e-6  # of f, in single precision: what a difference of two of its values may be off by
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Comparison:
         names: What the caller calls them.
         unbiased: What they declare.
         samples: Samples for one gradient.
-        bias_z: The largest |mean - reference| / standard error of a coordinate. Above 6 is bias; below is no
-            proof of its absence.
+        bias_z: The largest |mean - reference| / error of a coordinate, its standard error and what rounding f
+            to single precision makes. Above 6 is bias; below is no proof of its absence.
         relative_bias: |mean - reference| / |reference|, Euclidean norms; noise when `bias_z` is small.
         variance: Sum over the coordinates of the gradient's variance.
         evaluations: How often f is evaluated for one gradient.
@@ -131,12 +132,13 @@ def compare(
     rows = []
     with ProgressBar("comparing", len(chosen)) as bar:
         for index, (name, (estimator, samples)) in enumerate(chosen.items()):
-            mean, variance, seconds = _measure(
+            mean, variance, seconds, largest = _measure(
                 name, problems[name], estimator, samples, keys[index], n_samples
             )
-            error = np.sqrt(variance / n_samples + truth_variance)
+            rounding = ROUNDING * max(largest, float(np.abs(truth).max()))
+            error = np.sqrt(variance / n_samples + truth_variance + rounding**2)
             difference = np.abs(mean - truth)
-            z = np.where(difference > 1e-6 * np.abs(truth).max(), difference / np.maximum(error, 1e-30), 0.0)
+            z = difference / np.maximum(error, 1e-30)
             rows.append((z.max(), np.linalg.norm(difference), variance.sum(), 1e6 * seconds / n_samples))
             bar.update(index + 1)
     z, bias, variance, microseconds = (np.array(column) for column in zip(*rows, strict=True))
@@ -170,7 +172,7 @@ def _reference(
             gradient = jax.jit(_gradient(problem, Enumeration(), 1))
             return np.asarray(gradient(problem.params, key)[1], np.float64), 0.0, "enumeration"
     samples = REFERENCE_SAMPLES
-    mean, variance, _ = _measure("the reference", problem, REFERENCE, samples, key, n_samples)
+    mean, variance, _, _ = _measure("the reference", problem, REFERENCE, samples, key, n_samples)
     return mean, variance / n_samples, f"mean of {n_samples:,} LeaveOneOut gradients of {samples} samples"
 
 
@@ -181,7 +183,8 @@ def _gradient(
 
     def one(params: Parts, key: PRNGKey) -> tuple[Scalar, Float[Array, "parameter"]]:
         def mean(params: Parts) -> Scalar:
-            return estimator.estimate(Problem(problem.f, problem.joint, params), key=key, n_samples=samples)
+            own = Problem(problem.f, problem.joint, params, (None,) * len(params))
+            return estimator.estimate(own, key=key, n_samples=samples)
 
         value, gradient = jax.value_and_grad(mean)(params)
         return value, ravel_pytree(gradient)[0]
@@ -191,8 +194,8 @@ def _gradient(
 
 def _measure(
     name: str, problem: Problem, estimator: Estimator, samples: int, key: PRNGKey, n_samples: int
-) -> tuple[Float[np.ndarray, "parameter"], Float[np.ndarray, "parameter"], float]:
-    """Mean and variance of `n_samples` gradients, and the seconds they took once compiled."""
+) -> tuple[Float[np.ndarray, "parameter"], Float[np.ndarray, "parameter"], float, float]:
+    """Mean and variance of `n_samples` gradients, the seconds they took compiled, and the largest |f|."""
     size = ravel_pytree(problem.params)[0].size
     together = max(1, min(n_samples, NUMBERS_AT_ONCE // (size * samples)))
     gradients = jax.jit(jax.vmap(_gradient(problem, estimator, samples)))
@@ -202,7 +205,7 @@ def _measure(
     )
     jax.block_until_ready(gradients(params, jax.random.split(key, together)))  # compiles
     total = squares = shift = None
-    seconds = 0.0
+    seconds = largest = 0.0
     for start, count in _pieces(n_samples, together):
         keys = jax.random.split(jax.random.fold_in(key, start), together)
         started = time.perf_counter()
@@ -216,13 +219,14 @@ def _measure(
                 f"{name}: f or its gradient is not finite in draw {start + at} of {n_samples}: mean of f "
                 f"{values[at]:g}, gradient {found[at][:5]}"
             )
+        largest = max(largest, float(np.abs(values).max()))
         shift = found.mean(0) if shift is None else shift
         moved = found - shift
         total = moved.sum(0) if total is None else total + moved.sum(0)
         squares = (moved**2).sum(0) if squares is None else squares + (moved**2).sum(0)
     assert shift is not None and total is not None and squares is not None  # noqa: PT018 n_samples >= 100
     mean = total / n_samples
-    return shift + mean, (squares - n_samples * mean**2) / (n_samples - 1), seconds
+    return shift + mean, (squares - n_samples * mean**2) / (n_samples - 1), seconds, largest
 
 
 def _pieces(total: int, size: int) -> Iterator[tuple[int, int]]:

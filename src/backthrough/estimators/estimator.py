@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar
 from backthrough.estimators.joint import Joint, Parts
 from backthrough.estimators.numpy_function import NumpyFunction
+from backthrough.estimators.reading import at_least_single
 from backthrough.estimators.watching import check_value_of_f, watched
 
 
@@ -42,21 +43,23 @@ class Problem(eqx.Module):
         f: The caller's function of one sample.
         joint: The variables.
         params: Their parameters, which the caller differentiates.
+        given_probs: For each distribution the probabilities that it was made from, or None.
         checked: Whether every value of f is looked at while the program runs.
     """
 
     f: Callable[[Any], Any]
     joint: Joint
     params: Parts
+    given_probs: tuple[Any, ...]
     checked: bool = eqx.field(static=True, default=False)
 
     def value(self, b: Parts) -> Scalar:
-        """f at one sample, differentiable in what f closes over.
+        """f at one sample, in single precision at the least, differentiable in what f closes over.
 
         Raises:
             ArgumentError: if f does not return one floating-point number.
         """
-        value = one_number("f", self.f(self.joint.present(b)))
+        value = one_number("f", self.f(self.joint.present_sample(b)))
         return watched(check_value_of_f, value) if self.checked else value
 
     def fixed_params(self) -> Parts:
@@ -67,12 +70,28 @@ class Problem(eqx.Module):
         """The same with f's closed-over arrays held fixed; f stays differentiable in b."""
         if isinstance(self.f, NumpyFunction):
             return self
-        joint, key = self.joint, jax.random.key(0)
-        example = jax.eval_shape(lambda: joint.present(joint.sample(self.params, key=key)))
-        converted = eqx.filter_closure_convert(self.f, example)
+        converted = eqx.filter_closure_convert(self.f, self.example())
         arrays, rest = eqx.partition(converted, eqx.is_inexact_array)
         fixed = eqx.combine(jax.lax.stop_gradient(arrays), rest)
-        return Problem(fixed, self.joint, self.params, self.checked)
+        return Problem(fixed, self.joint, self.params, self.given_probs, self.checked)
+
+    def example(self) -> PyTree:
+        """Shapes and types of a sample for f."""
+        joint, key = self.joint, jax.random.key(0)
+        return jax.eval_shape(lambda: joint.present_sample(joint.sample(self.params, key=key)))
+
+    def finished(self, value: Scalar) -> Scalar:
+        """The estimate in the type of f; NaN where a parameter is, as what is no probability makes it.
+
+        The types of f are looked up only for distributions of half precision, where they may be smaller than
+        those that the estimate was computed in.
+        """
+        wrong = [jnp.isnan(leaf).any() for leaf in jax.tree_util.tree_leaves(self.fixed_params())]
+        value = value + jnp.where(jnp.stack(wrong).any(), jnp.nan, 0.0).astype(value.dtype)
+        if all(dtype.itemsize >= 4 for dtype in self.joint.dtypes):
+            return value
+        of_f = jax.eval_shape(lambda b: jnp.asarray(self.f(b)), self.example())
+        return value.astype(of_f.dtype)
 
 
 class Estimator(eqx.Module):
@@ -102,7 +121,7 @@ def sample_keys(key: PRNGKey, n_samples: int) -> Key[Array, "sample"]:
 
 
 def one_number(name: str, value: Any) -> Scalar:
-    """The value as a scalar array.
+    """The value as a scalar array, in single precision at the least.
 
     Raises:
         ArgumentError: if it is not one floating-point number.
@@ -115,4 +134,4 @@ def one_number(name: str, value: Any) -> Scalar:
         )
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ArgumentError(f"{name} must return a floating-point number, got {array.dtype}")
-    return array
+    return at_least_single(array)

@@ -10,7 +10,7 @@ MOST_OUTCOMES = 4096
 
 
 class Enumeration(Estimator):
-    """The sum over all outcomes of p(b) f(b): exact, with derivatives of every order.
+    """The sum over all outcomes of p(b) f(b): exact, with derivatives of every order, at probability 0 too.
 
     At most 4,096 outcomes in all: 12 Bernoulli variables.
     """
@@ -34,8 +34,7 @@ class Enumeration(Estimator):
             )
         outcomes = problem.joint.all_outcomes(problem.params)
         values = jax.vmap(problem.value)(outcomes)
-        log_probs = jax.vmap(problem.joint.log_prob, in_axes=(None, 0))(problem.params, outcomes)
-        return jnp.sum(jnp.exp(log_probs) * values)
+        return jnp.sum(problem.joint.outcome_probabilities(problem.params, problem.given_probs) * values)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One for each outcome."""

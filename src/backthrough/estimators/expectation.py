@@ -10,7 +10,7 @@ import jax
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key
 from backthrough.estimators.catalogue import names_of_those_that
 from backthrough.estimators.estimator import Estimator, Problem
-from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.joint import read_distribution, read_given_probs
 from backthrough.estimators.numpy_function import NumpyFunction
 from backthrough.estimators.watching import check_parameter, watched
 
@@ -53,7 +53,9 @@ def expect(
             message.
 
     Returns:
-        The mean of f; that of the relaxed problem for `Concrete`, the exact one for `Enumeration`.
+        The mean of f, in its type; that of the relaxed problem for `Concrete`, the exact one for
+        `Enumeration`. NaN if a parameter is. What is in half precision is drawn and averaged in single
+        precision.
 
     Raises:
         ArgumentError: if the estimator cannot work for `f` or `dist`, naming those that can; or if a
@@ -63,7 +65,7 @@ def expect(
     check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=1)
     problem = make_problem(f, dist, estimator, checked=checked)
-    return estimator.estimate(problem, key=key, n_samples=n_samples)
+    return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
 
 
 class Auxiliary(NamedTuple):
@@ -170,4 +172,4 @@ def make_problem(
             jax.tree_util.tree_map(partial(watched, partial(check_parameter, family.name)), own)
             for family, own in zip(joint.families, params, strict=True)
         ]
-    return Problem(f, joint, params, checked)
+    return Problem(f, joint, params, read_given_probs(dist), checked)

@@ -4,6 +4,7 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, PyTree, Scalar
 
@@ -50,6 +51,18 @@ class Family(eqx.Module):
     @abc.abstractmethod
     def log_prob(self, params: PyTree, b: PyTree) -> Scalar:
         """log p(b), summed over the variables."""
+
+    @abc.abstractmethod
+    def given_probs(self, distribution: Any) -> Float[Array, "variable outcome"] | None:
+        """The probabilities that a discrete distribution was made from, in the order of `decode`.
+
+        None if it was made from logits. At probability 0 and 1 the logits are infinite, and derivatives with
+        respect to the probabilities don't pass through them.
+        """
+
+    @abc.abstractmethod
+    def outcome_probs(self, params: PyTree) -> Float[Array, "variable outcome"]:
+        """The probability of each outcome of each discrete variable, in the order of `decode`."""
 
     @abc.abstractmethod
     def outcomes(self, params: PyTree) -> tuple[int, ...]:

@@ -1,13 +1,14 @@
 """Independent variables of one or several distributions, as one."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar
 from backthrough.estimators.bernoulli import Bernoulli
@@ -15,6 +16,7 @@ from backthrough.estimators.categorical import Index, OneHot
 from backthrough.estimators.family import Family
 from backthrough.estimators.normal import Normal
 from backthrough.estimators.one_hot import OneHotCategorical
+from backthrough.estimators.reading import at_least_single
 
 FAMILIES: tuple[tuple[Any, Family], ...] = (
     ((dist.BernoulliLogits, dist.BernoulliProbs), Bernoulli()),
@@ -34,10 +36,14 @@ class Joint(eqx.Module):
     Attributes:
         families: Those of the distributions, in the order of the pytree.
         structure: How a sample is put together for f.
+        dtypes: Those of the distributions' parameters, and so of samples for f. Below single precision
+            everything else is computed in single precision: a uniform number of half precision reaches no
+            small probability.
     """
 
     families: tuple[Family, ...]
     structure: Any = eqx.field(static=True)
+    dtypes: tuple[Any, ...] = eqx.field(static=True)
 
     def noise(self, params: Parts, *, key: PRNGKey) -> Parts:
         """Noise for each."""
@@ -97,9 +103,27 @@ class Joint(eqx.Module):
 
         return jax.vmap(decode, in_axes=1)(digits)
 
+    def outcome_probabilities(self, params: Parts, given: Sequence[Any]) -> Float[Array, "outcome"]:
+        """The probability of every b, in the order of `all_outcomes`; from those given where they are."""
+        product = jnp.ones(1)
+        for family, own, probs in zip(self.families, params, given, strict=True):
+            table = family.outcome_probs(own) if probs is None else probs
+            for row in table:
+                product = (product.astype(row.dtype)[:, None] * row).ravel()
+        return product
+
     def present(self, parts: Parts) -> PyTree:
-        """What f or a control variate gets."""
+        """What a control variate gets: the parts in the structure of a sample."""
         return jax.tree_util.tree_unflatten(self.structure, parts)
+
+    def present_sample(self, b: Parts) -> PyTree:
+        """What f gets: a sample of the distributions' own types."""
+        return self.present(
+            [
+                own.astype(dtype) if jnp.issubdtype(own.dtype, jnp.floating) else own
+                for own, dtype in zip(b, self.dtypes, strict=True)
+            ]
+        )
 
     def _outcomes(self, params: Parts) -> tuple[int, ...]:
         return sum((family.outcomes(own) for family, own in zip(self.families, params, strict=True)), ())
@@ -116,14 +140,29 @@ def read_distribution(distribution: PyTree) -> tuple[Joint, Parts]:
     )
     if not leaves:
         raise ArgumentError("dist has no distribution in it")
-    families, params = [], []
+    families, params, dtypes = [], [], []
     for leaf in leaves:
         while isinstance(leaf, dist.Independent):  # only a matter of shapes: all entries are independent
             leaf = leaf.base_dist
         family = _family(leaf)
         families.append(family)
-        params.append(family.read(leaf))
-    return Joint(tuple(families), structure), params
+        own = family.read(leaf)
+        dtypes.append(jnp.result_type(*jax.tree_util.tree_leaves(own)))
+        params.append(jax.tree_util.tree_map(at_least_single, own))
+    return Joint(tuple(families), structure, tuple(dtypes)), params
+
+
+def read_given_probs(distribution: PyTree) -> tuple[Any, ...]:
+    """For each distribution the probabilities that it was made from, where it was."""
+    found = []
+    for leaf in jax.tree_util.tree_leaves(
+        distribution, is_leaf=lambda node: isinstance(node, dist.Distribution)
+    ):
+        while isinstance(leaf, dist.Independent):
+            leaf = leaf.base_dist
+        probs = _family(leaf).given_probs(leaf)
+        found.append(None if probs is None else at_least_single(probs))
+    return tuple(found)
 
 
 def _family(leaf: object) -> Family:

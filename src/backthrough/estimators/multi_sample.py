@@ -52,10 +52,11 @@ def vimco(log_weight: Callable[[Any], Any], dist: PyTree, *, key: PRNGKey, n_sam
     values, scores = jax.vmap(draw)(jax.random.split(key, n_samples))
     bound = log_mean_exp(values)
     fixed = jax.lax.stop_gradient(values)
-    others = (fixed.sum() - fixed) / (n_samples - 1)
-    without = log_mean_exp(jnp.where(jnp.eye(n_samples, dtype=bool), others, fixed), axis=1)
+    itself = jnp.eye(n_samples, dtype=bool)
+    others = jnp.sum(jnp.where(itself, 0.0, fixed), axis=1, keepdims=True) / (n_samples - 1)
+    without = log_mean_exp(jnp.where(itself, others, fixed), axis=1)
     credits = jax.lax.stop_gradient(bound) - without
     gradients = jax.tree_util.tree_map(
         lambda leaf: leaf.sum(0, keepdims=True), jax.vmap(scaled)(credits, scores)
     )
-    return attach(bound[None], problem.params, gradients)
+    return problem.finished(attach(bound[None], problem.params, gradients))

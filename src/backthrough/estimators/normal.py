@@ -57,6 +57,14 @@ class Normal(Family):
         standard = (b - loc) / scale
         return -jnp.sum(0.5 * jnp.square(standard) + jnp.log(scale) + 0.5 * jnp.log(2 * jnp.pi))
 
+    def given_probs(self, distribution: Any) -> None:
+        """None: there are uncountably many outcomes."""
+        return None
+
+    def outcome_probs(self, params: Params) -> NoReturn:
+        """Uncountably many."""
+        raise NotImplementedError
+
     def outcomes(self, params: Params) -> NoReturn:
         """Uncountably many."""
         raise NotImplementedError

@@ -34,6 +34,8 @@ class NumpyFunction(eqx.Module):
             n = math.prod(batch)
             rows = [array.reshape(n, *array.shape[len(batch) :]) for array in arrays]
             values = np.asarray(self.function(jax.tree_util.tree_unflatten(structure, rows)))
+            if values.dtype.kind not in "biuf":
+                raise ArgumentError(f"the NumPy function must return real numbers, got {values.dtype}")
             if values.shape != (n,):
                 raise ArgumentError(
                     f"the NumPy function must return one number for each of {n} samples, shape ({n},), got "

@@ -20,8 +20,9 @@ class OneHotCategorical(Distribution):
         (3,)
 
     Args:
-        logits: Unnormalised log-probabilities, shape (..., K); or
-        probs: probabilities that sum to 1 over the last axis.
+        probs: Probabilities that sum to 1 over the last axis, shape (..., K), as numpyro's categorical
+            distributions take them first; or
+        logits: unnormalised log-probabilities.
 
     Raises:
         ArgumentError: if not exactly one of the two is given, they are not floating-point, have no last axis,
@@ -30,18 +31,20 @@ class OneHotCategorical(Distribution):
 
     arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012 numpyro's own form
     support = constraints.simplex  # pyright: ignore
-    pytree_data_fields = ("logits",)
+    pytree_data_fields = ("logits", "given_probs")
 
     def __init__(
         self,
-        logits: Float[Array | np.ndarray, "... category"] | None = None,
         probs: Float[Array | np.ndarray, "... category"] | None = None,
+        logits: Float[Array | np.ndarray, "... category"] | None = None,
     ):
         if (logits is None) == (probs is None):
             raise ArgumentError("OneHotCategorical takes exactly one of logits and probs")
+        self.given_probs = None
         if probs is not None:
             probs = parameter("probs of OneHotCategorical", probs)
             check_probabilities("probs of OneHotCategorical", probs, sum_to_one=True)
+            self.given_probs = probs
             self.logits = jnp.log(probs)
         else:
             self.logits = parameter("logits of OneHotCategorical", logits)

@@ -29,6 +29,11 @@ def parameter(name: str, values: object) -> Float[Array, "..."]:
     return array
 
 
+def at_least_single(values: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The values, those of half precision in single precision."""
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
 def check_probabilities(name: str, probs: Float[Array, "..."], *, sum_to_one: bool = False) -> None:
     """Refuses values outside [0, 1], or rows that do not sum to 1. Values inside jit cannot be seen.
 

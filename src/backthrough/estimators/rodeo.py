@@ -70,7 +70,7 @@ class RODEO(Estimator):
         advantage = f - of_others(f + change[:, 0])
         gradients = (advantage + change[:, 1])[:, None] * centred
         gradients += weight * there[..., 1] * flip / len(logits)
-        return attach(values, problem.params, jax.vmap(unravel)(gradients))
+        return attach(values, problem.params, jax.vmap(unravel)(gradients.astype(logits.dtype)))
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample, and as many gradients of f."""

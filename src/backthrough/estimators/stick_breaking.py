@@ -45,7 +45,7 @@ class CategoricalDisARM(Estimator):
                 pairs.append(jax.vmap(lambda c, f=family, p=own: f.decode(p, c.reshape(-1)))(codes))
             values = jax.vmap(problem.value)(pairs)
             first, second = jax.lax.stop_gradient(values)
-            to_sticks = [0.5 * (first - second) * weight for weight in weights]
+            to_sticks = [(0.5 * (first - second) * weight).astype(weight.dtype) for weight in weights]
             gradients = [pull(own)[0] for (_, pull), own in zip(broken, to_sticks, strict=True)]
             return values.mean(), gradients
 

@@ -43,8 +43,15 @@ def mean_gradient(estimator, f, make, params, n_samples):
     return found.mean(0), found.std(0, ddof=1) / np.sqrt(N)
 
 
-@pytest.mark.parametrize("dtype", HALF)
-@pytest.mark.parametrize("name", ["ScoreFunction", "LeaveOneOut", "DisARM", "RELAX", "MeasureValued", "DiCE"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("DisARM", jnp.bfloat16), ("ScoreFunction", jnp.float16)]
+    + [
+        pytest.param(name, dtype, marks=pytest.mark.slow)
+        for name in ("ScoreFunction", "LeaveOneOut", "DisARM", "RELAX", "MeasureValued", "DiCE")
+        for dtype in HALF
+    ],
+)
 def test_a_rare_bit_is_drawn_in_half_precision(dtype, name):
     """d E[b] / d logit is p (1 - p), .002467 at a logit of -6; rounding of half precision: 2^-8.
 
@@ -75,7 +82,10 @@ def test_a_relaxed_one_hot_sample_keeps_its_category(dtype):
     assert agrees(jax.random.split(jax.random.key(0), 100_000)).all()
 
 
-@pytest.mark.parametrize("dtype", [*HALF, jnp.float32])
+@pytest.mark.parametrize(
+    "dtype",
+    [jnp.bfloat16, *(pytest.param(own, marks=pytest.mark.slow) for own in (jnp.float16, jnp.float32))],
+)
 def test_types_come_back_as_they_were_given(dtype):
     """Under double precision too, where new numbers are float64 by default."""
     logits = jnp.zeros(3, dtype)

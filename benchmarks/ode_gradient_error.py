@@ -31,7 +31,9 @@ def main() -> None:
     kinks = max(found.pop("knots").values())
     largest = {adjoint: max(rows.get(adjoint, 0.0) for rows in found.values()) for adjoint in ADJOINTS}
     note = "; ".join(f"{adjoint} {error:.0f}" for adjoint, error in largest.items())
-    note += f". Forced piecewise linearly, where the state itself is off by hundreds of tolerances: {kinks:.0f}"
+    note += (
+        f". Forced piecewise linearly, where the state itself is off by hundreds of tolerances: {kinks:.0f}"
+    )
     print(json.dumps({"ode.gradient-error": {"ours": max(largest.values()), "note": note}}))
 
 

@@ -88,8 +88,8 @@ class Equation(NamedTuple):
     adjoint: Callable[[Array], Array]
 
 
-def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
-    """The beginning of a backward solve from the adjoint `a` at the time `s`."""
+def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array) -> Back:
+    """The beginning of a backward solve from the adjoint `a` at the time `s`; where all of `ct` is 0, its end."""
     times = equation.setting.times[:-1]
     none = jnp.zeros(s.shape, jnp.int32)
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
@@ -100,9 +100,9 @@ def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
     largest = jnp.zeros((len(equation.seen.each(sums)), *s.shape), a.dtype)
     slope = jnp.zeros((a.shape[0] + sums.shape[0], *s.shape), a.dtype)
     error = jnp.full_like(s, STARTING)
-    return Back(
-        r, a, sums, largest, jnp.zeros_like(s), y, slope, stale, h, error, none + RUNNING, pointer, zero, zero
-    )
+    status = jnp.where(jnp.all(ct == 0, axis=(0, 1)), DONE, none + RUNNING)
+    unit = jnp.zeros_like(s)
+    return Back(r, a, sums, largest, unit, y, slope, stale, h, error, status, pointer, zero, zero)
 
 
 def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:

@@ -134,7 +134,7 @@ def backsolve(adjoint: Backsolve) -> Method:
             problem, setting, wanted, seen, lambda r: None, rate, jump, scale, lambda both: both[size:]
         )
         both = jnp.concatenate([ys[-1], _last(setting, ct)])
-        back = begin(equation, both, ys[-1], s, h)
+        back = begin(equation, both, ys[-1], s, h, ct)
         back, gradient = cross(equation, back, setting.span, Sums(problem, setting, seen.many).zeros())
         end = jnp.where(back.status == RUNNING, back.r >= setting.span, False)
         back = back._replace(status=drifted(back, end, y0))
@@ -191,7 +191,7 @@ def _pull_on(
         return index - 1, *cross(equation_on(curve), back, until, gradient)
 
     a = _last(setting, ct)
-    back = begin(equation_on(None), a, a, s, h)
+    back = begin(equation_on(None), a, a, s, h, ct)
     carry = (n_stretches, back, Sums(problem, setting, seen.many).zeros())
     _, back, gradient = jax.lax.while_loop(lambda carry: carry[0] > 0, one, carry)
     return _report(equation_on(None), adjoint, back, gradient)

@@ -89,7 +89,7 @@ class Equation(NamedTuple):
 
 
 def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array) -> Back:
-    """The beginning of a backward solve from the adjoint `a` at the time `s`; where all of `ct` is 0, its end."""
+    """The beginning of a backward solve from the adjoint `a` at the time `s`; all there is where `ct` is 0."""
     times = equation.setting.times[:-1]
     none = jnp.zeros(s.shape, jnp.int32)
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1

@@ -18,7 +18,7 @@ from backthrough.ode.rungekutta import STARTING, combine, estimates, mean_square
 from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
-from backthrough.ode.watched import Watch
+from backthrough.ode.watched import Watch, along_direction
 
 DRIFTED = 4  # a status of Backsolve only
 CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product
@@ -35,7 +35,7 @@ class Back(NamedTuple):
         largest: The largest size that each of them has had.
         unit: The largest change of the loss that a change of the state by its own size has made.
         y: The state here.
-        slope: The derivatives of `a` and `sums` by r, one behind the other.
+        slope: The derivatives by r of `a`, and behind them of those of `sums` whose parameters are few.
         stale: Whether `y` and `slope` must be found anew, since `a` has jumped.
         h: The step size to try next.
         error: The squared error of the last accepted step; see `next_step`.
@@ -71,7 +71,7 @@ class Equation(NamedTuple):
         seen: Which integrals are carried for them.
         window: r -> the two steps of the forward solve before here, further than which no step goes: what
             made them short may be too brief to show in the error of a step across it. None if not known.
-        rate: (window, s, a) -> y, da/dr, and the integrands.
+        rate: (window, s, a) -> y, da/dr, and the integrands of few parameters.
         jump: (back, arrived) -> back after the save time that its pointer is at, for the lanes `arrived`.
         scale: (a before, a after) -> the error that is allowed in a step.
         adjoint: a -> the adjoint in it.
@@ -89,7 +89,7 @@ class Equation(NamedTuple):
 
 
 def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array) -> Back:
-    """The beginning of a backward solve from the adjoint `a` at the time `s`; all there is where `ct` is 0."""
+    """The beginning of a backward solve from the adjoint `a` at the time `s`, and its end where `ct` is 0."""
     times = equation.setting.times[:-1]
     none = jnp.zeros(s.shape, jnp.int32)
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
@@ -98,7 +98,7 @@ def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array)
     zero = jnp.asarray(0, jnp.int32)
     sums = jnp.zeros((equation.seen.size, *s.shape), a.dtype)
     largest = jnp.zeros((len(equation.seen.each(sums)), *s.shape), a.dtype)
-    slope = jnp.zeros((a.shape[0] + sums.shape[0], *s.shape), a.dtype)
+    slope = jnp.zeros((a.shape[0] + equation.seen.n_few, *s.shape), a.dtype)
     error = jnp.full_like(s, STARTING)
     status = jnp.where(jnp.all(ct == 0, axis=(0, 1)), DONE, none + RUNNING)
     unit = jnp.zeros_like(s)
@@ -178,13 +178,13 @@ def _try_step(
         at_point = (back.pointer >= 0) & (point <= target)
         target = jnp.where(at_point, point, target)
     s = setting.span - back.r
-    n = back.a.shape[0]
+    n, few = back.a.shape[0], equation.seen.n_few
 
     def rate(s: Array, value: Array) -> tuple[Array, Array]:
         y, slope, integrands = equation.rate(window, s, value[:n])
         return y, jnp.concatenate([slope, integrands])
 
-    first = jnp.concatenate([back.a, back.sums])
+    first = jnp.concatenate([back.a, back.sums[:few]])  # as one, small ones take fewer kernels
     y, slope = jax.lax.cond(
         jnp.any(back.stale),
         lambda: rate(s, first),
@@ -199,18 +199,24 @@ def _try_step(
         state, slope = rate(times[-1], values[-1])
         states.append(state)
         slopes.append(slope)
-    a, sums, slope = values[-1][:n], values[-1][n:], slopes[-1]
+    a, sums = values[-1][:n], values[-1][n:]
+    finite = jnp.all(jnp.isfinite(values[-1]) & jnp.isfinite(slope), axis=0)
+    adjoints = [equation.adjoint(value[:n]) for value in values]
     estimated = estimates(tableau, h, slopes)
     error = squared_error([e[:n] for e in estimated], equation.scale(back.a, a))
     largest, unit = back.largest, back.unit
     if largest.shape[0]:
-        of_a = equation.adjoint(back.a)
-        unit = jnp.maximum(unit, of_a.shape[0] * jnp.sqrt(mean_square(of_a) * mean_square(y)))
+        of_sums = [e[n:] for e in estimated]
+        if equation.seen.many:
+            along = along_direction(equation.problem, setting, equation.seen, times, states, adjoints)
+            sums = jnp.concatenate([sums, back.sums[few:] + h * combine(tableau.b, along)])
+            finite &= jnp.all(jnp.isfinite(sums[few:]), axis=0)
+            more = estimates(tableau, h, along)
+            of_sums = [jnp.concatenate(pair) for pair in zip(of_sums, more, strict=True)]
+        unit = jnp.maximum(unit, y.shape[0] * jnp.sqrt(mean_square(adjoints[0]) * mean_square(y)))
         largest = equation.seen.largest(largest, sums)
         allowed = equation.seen.allowed(setting, largest, unit)
-        of_sums = equation.seen.errors([e[n:] for e in estimated], allowed)
-        error = jnp.maximum(error, jnp.max(of_sums, axis=0))
-    finite = jnp.all(jnp.isfinite(values[-1]) & jnp.isfinite(slope), axis=0)
+        error = jnp.maximum(error, jnp.max(equation.seen.errors(of_sums, allowed), axis=0))
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1
     h_next, kept_error = next_step(tableau.error_order, h, good, error, back.error)
@@ -235,6 +241,6 @@ def _try_step(
         back.tried + 1,
         back.anew + jnp.any(back.stale),
     )
-    weights = [jnp.where(made, h * equation.adjoint(value[:n]), 0) for value in values]
+    weights = [jnp.where(made, h * adjoint, 0) for adjoint in adjoints]
     states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]
     return equation.jump(new, made & last & at_point), made, times, states, weights

@@ -7,8 +7,9 @@ the average.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,8 @@ import numpy as np
 from jaxtyping import Array
 
 from backthrough.ode.flatten import split, to_flat
-from backthrough.ode.rungekutta import mean_square, squared_error
-from backthrough.ode.setting import Problem, Setting
+from backthrough.ode.rungekutta import FieldOf, mean_square, squared_error
+from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.work import has_forward_mode
 
 FEW = 64  # numbers of a leaf that is carried in full; one as large as the state is, too
@@ -46,6 +47,11 @@ class Watch(NamedTuple):
     def size(self) -> int:
         """How many numbers are carried."""
         return sum(self.sizes) + bool(self.many)
+
+    @property
+    def n_few(self) -> int:
+        """How many of them are those of the few."""
+        return sum(self.sizes) - bool(self.many)
 
     def each(self, sums: Array) -> list[Array]:
         """The parts of `sums`, those of leaves without entries left out."""
@@ -122,36 +128,71 @@ def one_shape(setting: Setting, i: int) -> tuple[int, ...]:
 def rates(
     problem: Problem, setting: Setting, seen: Watch, s: Array, y: Array, a: Array
 ) -> tuple[Array, Array, Array]:
-    """The field at y, a^T df/dy, and the integrands."""
+    """The field at y, a^T df/dy, and the integrands of the few."""
 
-    def one(
-        t0: Array, sign: Array, leaves: list[Array], s: Array, y: Array, a: Array
-    ) -> tuple[Array, Array, Array]:
-        def field(y: Array, some: Sequence[int], values: Sequence[Array]) -> Array:
+    def one(field: FieldOf, leaves: list[Array], y: Array, a: Array) -> tuple[Array, Array, Array]:
+        slope, pull = jax.vjp(field, y, leaves)
+        to_y, to_few = pull(a)
+        return slope, to_y, to_flat(to_few).astype(a.dtype) if leaves else jnp.zeros((0,), a.dtype)
+
+    return _for_each(one, problem, setting, seen.few, s, y, a)
+
+
+def along_direction(
+    problem: Problem,
+    setting: Setting,
+    seen: Watch,
+    times: Sequence[Array],
+    states: Sequence[Array],
+    adjoints: Sequence[Array],
+) -> list[Array]:
+    """What is carried for the many, at the stages of a step; zero at those that have no weight."""
+
+    def one(field: FieldOf, leaves: list[Array], y: Array, a: Array) -> Array:
+        """a^T df/dp v, for a direction v of signs, and how large that is on average if v is a random one."""
+        directions = [_signs(leaf, k) for k, leaf in enumerate(leaves)]
+        if seen.forward:
+            _, tangent = jax.jvp(partial(field, y), (leaves,), (directions,))
+            return jnp.stack([jnp.sum(a * tangent), jnp.sqrt(jnp.sum(a * a) * mean_square(tangent))])
+        _, pull = jax.vjp(partial(field, y), leaves)
+        products = [jnp.sum(jnp.real(g * v)) for g, v in zip(pull(a)[0], directions, strict=True)]
+        found = sum(products[1:], start=products[0]).astype(a.dtype)
+        return jnp.stack([found, jnp.abs(found)])
+
+    tableau = explicit(problem)
+    rows = (tableau.b, tableau.error, tableau.second_error or ())
+    used = [i for i in range(len(times)) if any(i < len(row) and row[i] for row in rows)]
+    stages = [jnp.stack([part[i] for i in used]) for part in (times, states, adjoints)]
+    found = jax.vmap(partial(_for_each, one, problem, setting, seen.many))(*stages)
+    rows = dict(zip(used, found, strict=True))
+    return [rows[i] if i in rows else jnp.zeros_like(found[0]) for i in range(len(times))]
+
+
+def _for_each(
+    function: Callable[..., Any],
+    problem: Problem,
+    setting: Setting,
+    some: Sequence[int],
+    s: Array,
+    y: Array,
+    a: Array,
+) -> Any:
+    """function(field, leaves, y, a) for each lane, where field(y, leaves) takes `some` of the leaves."""
+
+    def one(t0: Array, sign: Array, leaves: list[Array], s: Array, y: Array, a: Array) -> Any:
+        def field(y: Array, values: Sequence[Array]) -> Array:
             new = list(leaves)
             for i, value in zip(some, values, strict=True):
                 new[i] = value
             return sign * problem.field(t0 + sign * s, y, new)
 
-        slope, pull = jax.vjp(lambda y, values: field(y, seen.few, values), y, [leaves[i] for i in seen.few])
-        to_y, to_few = pull(a)
-        found = [to_flat(to_few).astype(a.dtype)] if seen.few else []
-        if seen.many:
-            found.append(
-                _along(
-                    lambda values: field(y, seen.many, values),
-                    [leaves[i] for i in seen.many],
-                    a,
-                    seen.forward,
-                )
-            )
-        return slope, to_y, jnp.concatenate(found) if found else jnp.zeros((0,), a.dtype)
+        return function(field, [leaves[i] for i in some], y, a)
 
+    data = (setting.t0, setting.sign, list(setting.leaves), s, y, a)
     if setting.leaf_lanes is None:
-        return one(setting.t0, setting.sign, list(setting.leaves), s, y, a)
+        return one(*data)
     axes = [0 if own else None for own in setting.leaf_lanes]
-    each = jax.vmap(one, in_axes=(-1, -1, axes, -1, -1, -1), out_axes=-1)
-    return each(setting.t0, setting.sign, list(setting.leaves), s, y, a)
+    return jax.vmap(one, in_axes=(-1, -1, axes, -1, -1, -1), out_axes=-1)(*data)
 
 
 def gradients(setting: Setting, seen: Watch, sums: Array) -> dict[int, Array]:
@@ -165,18 +206,6 @@ def gradients(setting: Setting, seen: Watch, sums: Array) -> dict[int, Array]:
             gradient = jnp.sum(gradient, axis=0)
         found[i] = gradient.astype(setting.leaves[i].dtype)
     return found
-
-
-def _along(field: Callable[[list[Array]], Array], leaves: list[Array], a: Array, forward: bool) -> Array:
-    """a^T df/dp v, for a direction v of signs, and how large that is on the average if v is a random one."""
-    directions = [_signs(leaf, k) for k, leaf in enumerate(leaves)]
-    if forward:
-        _, tangent = jax.jvp(field, (leaves,), (directions,))
-        return jnp.stack([jnp.sum(a * tangent), jnp.sqrt(jnp.sum(a * a) * mean_square(tangent))])
-    _, pull = jax.vjp(field, leaves)
-    products = [jnp.sum(jnp.real(g * v)) for g, v in zip(pull(a)[0], directions, strict=True)]
-    found = sum(products[1:], start=products[0]).astype(a.dtype)
-    return jnp.stack([found, jnp.abs(found)])
 
 
 def _signs(leaf: Array, k: int) -> Array:

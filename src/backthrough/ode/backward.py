@@ -173,6 +173,9 @@ def _try_step(
     running = (back.status == RUNNING) & (back.r < until)
     window = equation.window(back.r)
     target, at_point = until if window is None else window.begin, jnp.zeros(back.r.shape, bool)
+    behind = setting.span - setting.high  # the gaps begin there, looked at from the end
+    if behind.shape[0]:
+        target = jnp.minimum(target, jnp.min(jnp.where(behind > back.r, behind, jnp.inf), axis=0))
     if setting.times.shape[0] > 1:
         point = setting.span - take_row(setting.times, jnp.maximum(back.pointer, 0))
         at_point = (back.pointer >= 0) & (point <= target)
@@ -190,8 +193,9 @@ def _try_step(
         lambda: rate(s, first),
         lambda: (back.y, back.slope),
     )
-    last = back.h * STRETCH >= target - back.r
-    h = jnp.where(last, jnp.maximum(target - back.r, 0), back.h)
+    planned = back.h if setting.largest is None else jnp.minimum(back.h, setting.largest)
+    last = planned * STRETCH >= target - back.r
+    h = jnp.where(last, jnp.maximum(target - back.r, 0), planned)
     times, states, values, slopes = [s], [y], [first], [slope]
     for row, c in zip(tableau.a, tableau.c, strict=True):
         times.append(s - c * h)
@@ -241,6 +245,16 @@ def _try_step(
         back.tried + 1,
         back.anew + jnp.any(back.stale),
     )
+    if behind.shape[0]:
+        new = _cross_gap(setting, new, made & last)
     weights = [jnp.where(made, h * adjoint, 0) for adjoint in adjoints]
     states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]
     return equation.jump(new, made & last & at_point), made, times, states, weights
+
+
+def _cross_gap(setting: Setting, back: Back, arrived: Array) -> Back:
+    """The solve before the gap behind which it is, for the lanes `arrived`."""
+    here = arrived & (setting.span - setting.high == back.r)
+    crossed = jnp.any(here, axis=0)
+    r = setting.span - jnp.max(jnp.where(here, setting.low, -jnp.inf), axis=0)
+    return back._replace(r=jnp.where(crossed, r, back.r), stale=back.stale | crossed)

@@ -16,14 +16,17 @@ from backthrough.ode.blackbox import BlackBox
 from backthrough.ode.checks import (
     as_numbers,
     check_adjoint,
+    check_dtmax,
+    check_jumps,
+    check_no_stops,
     check_solver,
     check_times,
     check_tolerances,
 )
 from backthrough.ode.flatten import check_state
-from backthrough.ode.odeint import n_steps_of, solve_compiled
+from backthrough.ode.odeint import How, n_steps_of, solve_compiled
 from backthrough.ode.solution import Solution, SolveError, Status, raise_unless_done
-from backthrough.ode.solvers import Adaptive, Dopri5
+from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 
 
 def odeint_batch(
@@ -37,6 +40,9 @@ def odeint_batch(
     solver: Any = None,
     adjoint: Any = None,
     max_steps: int = 4096,
+    jump_ts: Any = None,
+    dtmax: Any = None,
+    stop_at_ts: bool = False,
     throw: bool = True,
 ) -> Solution:
     """Solves dy/dt = field(t, y, args) for every example of a batch, each in steps of its own.
@@ -56,6 +62,10 @@ def odeint_batch(
         solver: `Dopri5()` by default; its tolerances may have shape (batch,).
         adjoint: Where gradients come from; `Discrete()` by default.
         max_steps: The most steps for one example.
+        jump_ts: As for `odeint`, for all, shape (jumps,), or for each, shape (batch, jumps), filled up with
+            infinity.
+        dtmax: As for `odeint`; may have shape (batch,).
+        stop_at_ts: As for `odeint`.
         throw: Whether it is an error if the solve of an example fails.
 
     Returns:
@@ -86,14 +96,17 @@ def odeint_batch(
     n = _batch_size(y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
     times, mask = _check_grids(ts, mask, n, dtype)
-    tolerances = _check_tolerances(solver, n, dtype)
+    limits = _check_limits(solver, dtmax, n, dtype)
+    if isinstance(solver, FixedStep):
+        check_no_stops("a solver with steps of one size", jump_ts, dtmax, stop_at_ts)
+    jumps = _check_jumps(jump_ts, times)
     _check_axes(args, args_axes, n)
+    how = How(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
 
-    def one(y0: PyTree, times: Array, tolerances: Array, args: PyTree) -> Solution:
-        options = (solver.tableau, adjoint, max_steps, n_steps_of(solver), throw)
-        return solve_compiled(field, y0, times, args, tolerances, *options)
+    def one(y0: PyTree, times: Array, jumps: Array | None, limits: Array, args: PyTree) -> Solution:
+        return solve_compiled(field, y0, times, jumps, args, limits, how)
 
-    solution = eqx.filter_vmap(one, in_axes=(0, 0, 0, args_axes))(y0, times, tolerances, args)
+    solution = eqx.filter_vmap(one, in_axes=(0, 0, 0, 0, args_axes))(y0, times, jumps, limits, args)
     if mask is not None:
         ys = jax.tree_util.tree_map(
             lambda x: jnp.where(mask.reshape(*mask.shape, *(1,) * (x.ndim - 2)), x, 0), solution.ys
@@ -174,7 +187,26 @@ def _check_grids(ts: Any, mask: Any, n: int, dtype: Any) -> tuple[Array, Array |
     return jnp.where(mask, times, last), mask
 
 
-def _check_tolerances(solver: Any, n: int, dtype: Any) -> Array:
+def _check_jumps(jump_ts: Any, times: Array) -> Array | None:
+    """The jumps of every example."""
+    if jump_ts is None:
+        return None
+    jump_ts = as_numbers("jump_ts", jump_ts)
+    n = times.shape[0]
+    if jnp.shape(jump_ts)[:-1] not in ((), (n,)) or not jnp.ndim(jump_ts):
+        raise ArgumentError(f"jump_ts must have shape (jumps,) or ({n}, jumps), got {jnp.shape(jump_ts)}")
+    jump_ts = jnp.broadcast_to(jnp.asarray(jump_ts, times.dtype), (n, jnp.shape(jump_ts)[-1]))
+    if not (isinstance(jump_ts, Tracer) or isinstance(times, Tracer)):
+        for row in range(n):
+            try:
+                check_jumps(jump_ts[row], times[row])
+            except ArgumentError as error:
+                raise ArgumentError(f"example {row}: {error}") from None
+    return jump_ts
+
+
+def _check_limits(solver: Any, dtmax: Any, n: int, dtype: Any) -> Array:
+    """Tolerances and largest step of every example."""
     if not isinstance(solver, Adaptive):
         return jnp.ones((n, 2), dtype)
     finest = {}
@@ -187,6 +219,8 @@ def _check_tolerances(solver: Any, n: int, dtype: Any) -> Array:
             finest[name] = float(np.min(np.asarray(value)))
     check_tolerances(Adaptive(solver.tableau, finest.get("rtol", 1.0), finest.get("atol", 1.0)), dtype)
     both = [jnp.broadcast_to(jnp.asarray(x, dtype), (n,)) for x in (solver.rtol, solver.atol)]
+    if dtmax is not None:
+        both.append(check_dtmax(dtmax, (n,), dtype))
     return jnp.stack(both, axis=1)
 
 

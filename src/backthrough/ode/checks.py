@@ -13,6 +13,7 @@ from backthrough.core import ArgumentError, PyTree, check_integer, check_positiv
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
 from backthrough.ode.blackbox import SCIPY, BlackBox
 from backthrough.ode.flatten import check_state
+from backthrough.ode.jumps import make_clock
 from backthrough.ode.rosenbrock import Rosenbrock
 from backthrough.ode.solution import Status
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
@@ -95,20 +96,95 @@ def check_tolerances(solver: Adaptive, dtype: Any) -> Array:
     return jnp.stack([jnp.asarray(solver.rtol, dtype), jnp.asarray(solver.atol, dtype)])
 
 
+def check_limits(solver: Adaptive | FixedStep, dtmax: Any, dtype: Any) -> Array:
+    """Relative and absolute tolerance, and behind them the largest step if there is one.
+
+    Raises:
+        ArgumentError: if one of them is of no use.
+    """
+    if isinstance(solver, FixedStep):
+        return jnp.ones(2, dtype)
+    tolerances = check_tolerances(solver, dtype)
+    if dtmax is None:
+        return tolerances
+    return jnp.append(tolerances, check_dtmax(dtmax, (), dtype))
+
+
+def check_dtmax(dtmax: Any, shape: tuple[int, ...], dtype: Any) -> Array:
+    """The largest step, one number or of `shape`, as an array of that shape.
+
+    Raises:
+        ArgumentError: if it is not positive.
+    """
+    dtmax = dtmax if isinstance(dtmax, Tracer) else as_numbers("dtmax", dtmax)
+    if jnp.shape(dtmax) not in ((), shape):
+        wanted = f"be one number or have shape {shape}" if shape else "be one number"
+        raise ArgumentError(f"dtmax must {wanted}, got shape {jnp.shape(dtmax)}")
+    if not isinstance(dtmax, Tracer):
+        values = np.asarray(dtmax)
+        if np.iscomplexobj(values) or not (values > 0).all():
+            raise ArgumentError(f"dtmax must be greater than zero, got {values}")
+    return jnp.broadcast_to(jnp.asarray(dtmax, dtype), shape)
+
+
+def check_jumps(jump_ts: Any, times: Array) -> Array | None:
+    """`jump_ts` as an array of the precision of `times`.
+
+    Raises:
+        ArgumentError: naming what cannot be used.
+    """
+    if jump_ts is None:
+        return None
+    jump_ts = as_numbers("jump_ts", jump_ts)
+    if jnp.ndim(jump_ts) != 1:
+        raise ArgumentError(f"jump_ts must have one axis, of jumps, got shape {jnp.shape(jump_ts)}")
+    if isinstance(jump_ts, Tracer) or isinstance(times, Tracer):
+        return jnp.asarray(jump_ts, times.dtype)
+    values = np.asarray(jump_ts, times.dtype)
+    if np.isnan(values).any():
+        raise ArgumentError(f"jump_ts[{int(np.argmax(np.isnan(values)))}] is nan")
+    if values.size and not bool(make_clock(jnp.asarray(values), times)[2]):
+        inside = np.sort(values[np.isfinite(values)])
+        steps = np.diff(inside)
+        at = int(np.argmin(np.where(steps > 0, steps, np.inf)))
+        raise ArgumentError(
+            f"jump_ts has {inside[at]} and {inside[at + 1]}, which {values.dtype} can hardly tell apart at "
+            "such times: "
+            + ("give y0 in float64" if values.dtype.itemsize < 8 else "shift the times towards zero")
+        )
+    return jnp.asarray(values)
+
+
+def check_no_stops(what: str, jump_ts: Any, dtmax: Any, stop_at_ts: Any) -> None:
+    """Refuses what needs a solver that chooses its steps."""
+    for name, given in (
+        ("jump_ts", jump_ts is not None),
+        ("dtmax", dtmax is not None),
+        ("stop_at_ts", stop_at_ts),
+    ):
+        if given:
+            raise ArgumentError(
+                f"{name} must be left out with {what}: it needs one that chooses its steps, like Dopri5(); "
+                "or solve from jump to jump"
+            )
+
+
 def finest_rtol(dtype: Any) -> float:
     """The finest relative tolerance that a precision has steps for."""
     return 4 * float(jnp.finfo(dtype).eps)
 
 
-def check_traced(times: Array, tolerances: Array) -> tuple[Array, Array]:
+def check_traced(times: Array, limits: Array) -> tuple[Array, Array]:
     """Times and a status, for what could not be seen while tracing.
 
-    Times that turn back, or tolerances that are of no use, make all times NaN and the status say why. A
+    Times that turn back, or limits that are of no use, make all times NaN and the status say why. A
     traced time may repeat its neighbour, as padding does; the state is then the same.
     """
-    ts, (rtol, atol) = jax.lax.stop_gradient(times), tolerances
+    ts, (rtol, atol, *largest) = jax.lax.stop_gradient(times), limits
     one_way = jnp.all(jnp.diff(ts) * jnp.where(ts[-1] >= ts[0], 1, -1) >= 0) & jnp.all(jnp.isfinite(ts))
     usable = (rtol >= finest_rtol(ts.dtype)) & (atol > 0) & jnp.isfinite(rtol) & jnp.isfinite(atol)
+    for dtmax in largest:
+        usable &= dtmax > 0
     status = jnp.where(one_way, jnp.where(usable, Status.DONE, Status.TOLERANCES), Status.TIMES)
     return jnp.where(one_way & usable, times, jnp.nan), status
 
@@ -165,9 +241,9 @@ def check_adjoint(adjoint: Any, solver: Adaptive | FixedStep) -> None:
 
 
 def check_problem(
-    y0: PyTree, ts: Any, solver: Any, adjoint: Any, max_steps: Any
+    y0: PyTree, ts: Any, solver: Any, adjoint: Any, max_steps: Any, dtmax: Any = None
 ) -> tuple[PyTree, Array, Array, int]:
-    """The arguments of a solve: y0, the times, both tolerances and max_steps.
+    """The arguments of a solve: y0, the times, tolerances with the largest step, and max_steps.
 
     Raises:
         ArgumentError: naming the one that cannot be used.
@@ -177,5 +253,4 @@ def check_problem(
     y0 = check_state(y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
     times = check_times(ts, dtype)
-    tolerances = check_tolerances(solver, dtype) if isinstance(solver, Adaptive) else jnp.ones(2, dtype)
-    return y0, times, tolerances, max_steps
+    return y0, times, check_limits(solver, dtmax, dtype), max_steps

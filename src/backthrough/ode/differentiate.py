@@ -75,7 +75,7 @@ class Solve(Program):
             raise refuse_second_order(self.method.name)
         record = bind(Solve(self.problem, self.method, keep=True), primals, lanes)
         results, tape = record[:N_RESULTS], record[N_RESULTS:]
-        y0_dot, ts_dot, _, *leaf_dots = tangents
+        y0_dot, ts_dot, _, _, *leaf_dots = tangents
         y0_dot = ad.instantiate_zeros(y0_dot)
         timed = not isinstance(ts_dot, ad.Zero)
         if timed:  # dL/dt_0 = -a(t_0) f(z_0, t_0), dL/dt_i = (dL/dz_i) f(z_i, t_i)

@@ -15,10 +15,12 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from backthrough.core import ArgumentError
 from backthrough.ode.adjoints import Discrete, Unrolled
-from backthrough.ode.checks import check_problem, check_traced
+from backthrough.ode.checks import check_jumps, check_problem, check_traced
 from backthrough.ode.differentiate import Solve, leading_axes, unpack_all
 from backthrough.ode.flatten import Flat, check_takes, flatten
-from backthrough.ode.methods import Adjoint, method_of
+from backthrough.ode.jumps import Clock, passed, stop_at_jumps
+from backthrough.ode.methods import method_of
+from backthrough.ode.odeint import How
 from backthrough.ode.onestep import polynomials
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
 from backthrough.ode.setting import Problem, Setting, forward_field, on_lanes
@@ -178,6 +180,8 @@ def odeint_event(
     solver: Any = None,
     adjoint: Any = None,
     max_steps: int = 4096,
+    jump_ts: Any = None,
+    dtmax: Any = None,
     throw: bool = True,
 ) -> Event:
     """Solves dy/dt = field(t, y, args) until event(t, y, args) crosses zero, with gradients.
@@ -197,6 +201,8 @@ def odeint_event(
         solver: `Dopri5()` by default; one that chooses its steps.
         adjoint: Where gradients come from; `Discrete()` by default.
         max_steps: The most steps that may be tried.
+        jump_ts: As for `odeint`.
+        dtmax: As for `odeint`.
         throw: Whether it is an error if the event does not happen; otherwise see `fired` and `status`.
 
     Returns:
@@ -226,12 +232,12 @@ def odeint_event(
     if isinstance(direction, jax.Array) or direction not in (-1, 0, 1):
         raise ArgumentError(f"direction must be -1, 0 or 1, got {direction!r}")
     adjoint = Discrete() if adjoint is None else adjoint
-    y0, times, tolerances, max_steps = check_problem(y0, ts, solver, adjoint, max_steps)
+    y0, times, limits, max_steps = check_problem(y0, ts, solver, adjoint, max_steps, dtmax)
     if times.shape[0] != 2:
         raise ArgumentError(f"ts must hold two times, the first and the one to give up at, got {len(times)}")
-    found = _solve(
-        field, y0, times, args, event, tolerances, solver.tableau, direction, adjoint, max_steps, throw
-    )
+    jumps = check_jumps(jump_ts, times)
+    how = How(solver.tableau, adjoint, max_steps, 0, False, throw)
+    found = _solve(field, y0, times, jumps, args, event, limits, direction, how)
     if throw:
         found = found._replace(t=raise_unless_done(found.t, found.status, found.stats.t_reached))
     return found
@@ -242,29 +248,34 @@ def _solve(
     field: Callable[..., PyTree],
     y0: PyTree,
     times: Array,
+    jumps: Array | None,
     args: PyTree,
     event: Callable[..., Any],
-    tolerances: Array,
-    tableau: Any,
+    limits: Array,
     direction: int,
-    adjoint: Adjoint,
-    max_steps: int,
-    throw: bool,
+    how: How,
 ) -> Event:
     flat = flatten(field, y0, args)
     flat_event, leaves = _flatten_event(event, flat, y0, args)
-    tableau, tail = method_and_tail(tableau, flat)
+    tableau, tail = method_and_tail(how.tableau, flat)
+    times, wrong = check_traced(times, limits)
+    flat, times, clock, gaps, wrong = stop_at_jumps(flat, times, jumps, wrong)
+    adjoint = how.adjoint
     memory = getattr(adjoint, "memory", None)
-    problem = Problem(flat.field, tableau, max_steps, memory=memory, throw=throw, tail=tail)
+    problem = Problem(flat.field, tableau, how.max_steps, memory=memory, throw=how.throw, tail=tail)
     n = len(flat.leaves)
-    times, wrong = check_traced(times, tolerances)
-    tolerances = jax.lax.stop_gradient(tolerances)
+    limits = jax.lax.stop_gradient(limits)
+
+    def event_at(t: Array, y: Array, both: Sequence[Any]) -> Array:
+        t = t if clock is None else Clock(*both[n - len(clock) : n]).user(t)
+        return flat_event(t, y, both[n:])
+
     search = Search(
         problem._replace(field=lambda t, y, both: flat.field(t, y, both[:n])),
-        lambda t, y, both: flat_event(t, y, both[n:]),
+        event_at,
         direction,
     )
-    constants = jax.lax.stop_gradient([flat.y0, times, tolerances, *flat.leaves, *leaves])
+    constants = jax.lax.stop_gradient([flat.y0, times, limits, gaps, *flat.leaves, *leaves])
     searched, status, accepted, rejected = bind(search, constants)
     fired = status == FIRED
     t = jnp.where(fired, searched, times[1])
@@ -272,14 +283,15 @@ def _solve(
     constant = (lambda x: x) if unrolled else jax.lax.stop_gradient
 
     def newton(t: Array) -> tuple[Array, Array, list[Array]]:
-        arguments = [flat.y0, jnp.stack([times[0], t]), tolerances, *flat.leaves]
+        arguments = [flat.y0, jnp.stack([times[0], t]), limits, gaps, *flat.leaves]
         if isinstance(adjoint, Unrolled):
             ys, *costs, _ = solve_unrolled(problem, arguments)
         else:
             ys, *costs, _ = bind(Solve(problem, method_of(adjoint)), arguments)
         y = ys[-1]
         slope = flat.field(t, y, flat.leaves)
-        value, rate = jax.jvp(lambda t, y: flat_event(t, y, leaves), (t, y), (jnp.ones_like(t), slope))
+        everything = [*flat.leaves, *leaves]
+        value, rate = jax.jvp(lambda t, y: event_at(t, y, everything), (t, y), (jnp.ones_like(t), slope))
         step = jnp.where(fired, -value / constant(jnp.where(fired, rate, 1.0)), 0.0)
         return t + step, y + constant(slope) * step, costs
 
@@ -290,6 +302,9 @@ def _solve(
     status = jnp.where(fired, solved, status)
     status = jnp.where(wrong == Status.DONE, status, wrong)
     evaluations = (accepted + rejected) * tableau.n_stages
+    if clock is not None:  # the search and the solve start anew behind each jump
+        evaluations = evaluations + 4 * passed(gaps, times[0], jnp.where(fired, t, searched))
+        t, searched = clock.user(t), clock.user(searched)
     reached = jax.lax.stop_gradient(jnp.where(fired, t, searched))
     stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, reached)
     return Event(t, flat.unflatten(y), fired, stats, status)

@@ -1,7 +1,7 @@
 """Solving an initial value problem, with gradients."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,9 +11,17 @@ from jaxtyping import Array, PyTree
 from backthrough.core import ArgumentError
 from backthrough.ode.adjoints import Discrete, Unrolled
 from backthrough.ode.blackbox import BlackBox, solve_blackbox
-from backthrough.ode.checks import check_problem, check_solver, check_times, check_traced
+from backthrough.ode.checks import (
+    check_jumps,
+    check_no_stops,
+    check_problem,
+    check_solver,
+    check_times,
+    check_traced,
+)
 from backthrough.ode.differentiate import Solve
 from backthrough.ode.flatten import check_state, flatten
+from backthrough.ode.jumps import passed, stop_at_jumps
 from backthrough.ode.methods import Adjoint, method_of
 from backthrough.ode.programs import bind
 from backthrough.ode.setting import Problem
@@ -32,12 +40,15 @@ def odeint(
     solver: Any = None,
     adjoint: Any = None,
     max_steps: int = 4096,
+    jump_ts: Any = None,
+    dtmax: Any = None,
+    stop_at_ts: bool = False,
     throw: bool = True,
 ) -> Solution:
     """Solves dy/dt = field(t, y, args) from `y0` at `ts[0]`, with gradients.
 
-    Gradients go to `y0`, `args`, `ts` and whatever the field closes over. Under `jax.vmap` every example
-    chooses its own steps, and those that have finished make nobody wait.
+    Gradients go to `y0`, `args`, `ts`, `jump_ts` and whatever the field closes over. Under `jax.vmap` every
+    example chooses its own steps, and those that have finished make nobody wait.
 
     Args:
         field: The vector field; its time is a scalar, its state and its result are like `y0`.
@@ -47,6 +58,11 @@ def odeint(
         solver: `Dopri5()` by default.
         adjoint: Where gradients come from; `Discrete()` by default.
         max_steps: The most steps that an adaptive solver may try.
+        jump_ts: Times at which the field jumps or has a kink, in any order, shape (jumps,). The solver stops
+            there and starts anew; those outside of the solve, such as infinite ones, have no effect. The
+            gradient is that of a loss when the field jumps at another time.
+        dtmax: The largest step, in the units of time.
+        stop_at_ts: Whether steps end at `ts`, in place of interpolation.
         throw: Whether a solve that fails raises; otherwise its states are NaN from there on, and
             `status` and `stats.t_reached` say why.
 
@@ -72,14 +88,17 @@ def odeint(
             raise ArgumentError("adjoint must be left out: a black box has the continuous adjoint only")
         if not throw:
             raise ArgumentError("throw must be True: a black box that fails raises")
+        check_no_stops("a black box", jump_ts, dtmax, stop_at_ts)
         y0 = check_state(y0)
         dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype).dtype
         return _solve_blackbox(field, y0, check_times(ts, dtype), args, solver)
     adjoint = Discrete() if adjoint is None else adjoint
-    y0, times, tolerances, max_steps = check_problem(y0, ts, solver, adjoint, max_steps)
-    solution = solve_compiled(
-        field, y0, times, args, tolerances, solver.tableau, adjoint, max_steps, n_steps_of(solver), throw
-    )
+    y0, times, limits, max_steps = check_problem(y0, ts, solver, adjoint, max_steps, dtmax)
+    if isinstance(solver, FixedStep):
+        check_no_stops("a solver with steps of one size", jump_ts, dtmax, stop_at_ts)
+    jumps = check_jumps(jump_ts, times)
+    how = How(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
+    solution = solve_compiled(field, y0, times, jumps, args, limits, how)
     if throw:
         ys = raise_unless_done(solution.ys, solution.status, solution.stats.t_reached)
         solution = solution._replace(ys=ys)
@@ -102,29 +121,48 @@ def _solve_blackbox(
     return Solution(times, ys, Stats(unknown, unknown, unknown, unknown, times[-1]), jnp.asarray(0))
 
 
+class How(NamedTuple):
+    """How to solve; see `Problem`."""
+
+    tableau: Any
+    adjoint: Adjoint
+    max_steps: int
+    n_steps: int
+    stop_at_ts: bool
+    throw: bool
+
+
 @eqx.filter_jit
 def solve_compiled(
     field: Callable[..., PyTree],
     y0: PyTree,
     times: Array,
+    jumps: Array | None,
     args: PyTree,
-    tolerances: Array,
-    tableau: Any,
-    adjoint: Adjoint,
-    max_steps: int,
-    n_steps: int,
-    throw: bool,
+    limits: Array,
+    how: How,
 ) -> Solution:
     """The solution of a checked problem; compiled once for a field and shapes when called outside `jit`.
 
     Whether the solve has failed is for the caller to see.
     """
     flat = flatten(field, y0, args)
-    usable, wrong = check_traced(times, tolerances)
-    tableau, tail = method_and_tail(tableau, flat)
+    tableau, tail = method_and_tail(how.tableau, flat)
+    usable, wrong = check_traced(times, limits)
+    flat, usable, clock, gaps, wrong = stop_at_jumps(flat, usable, jumps, wrong)
+    adjoint = how.adjoint
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
-    problem = Problem(flat.field, tableau, max_steps, n_steps, memory, throw=throw, tail=tail)
-    arguments = [flat.y0, usable, jax.lax.stop_gradient(tolerances), *flat.leaves]
+    problem = Problem(
+        flat.field,
+        tableau,
+        how.max_steps,
+        how.n_steps,
+        memory,
+        throw=how.throw,
+        stop_at_ts=how.stop_at_ts,
+        tail=tail,
+    )
+    arguments = [flat.y0, usable, jax.lax.stop_gradient(limits), gaps, *flat.leaves]
     if isinstance(adjoint, Unrolled):
         results = solve_unrolled(problem, arguments)
     else:
@@ -134,6 +172,9 @@ def solve_compiled(
     ys = flat.unflatten(jnp.concatenate([flat.y0[None], ys]))
     stages = tableau.n_stages
     evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)
+    if clock is not None:
+        evaluations = evaluations + 2 * passed(gaps, usable[0], reached)  # where it starts anew
+        reached = clock.user(reached)
     known = isinstance(adjoint, Discrete)  # a continuous adjoint finds its steps in the backward pass
     backward = accepted * stages if known else jnp.full_like(accepted, -1)
     stats = Stats(evaluations, backward, accepted, rejected, reached)

@@ -15,7 +15,7 @@ from backthrough.ode.tableaux import Tableau
 FlatField = Callable[[Array, Array, Sequence[Any]], Array]
 """(time, state (size,), leaves) -> derivative (size,), for one example."""
 
-N_LEADING = 3  # arguments before the leaves: y0, ts, tolerances
+N_LEADING = 4  # arguments before the leaves: y0, ts, limits (tolerances and the largest step), gaps
 
 
 class Problem(NamedTuple):
@@ -29,6 +29,7 @@ class Problem(NamedTuple):
         memory: Bytes that stored states may take; None for what is quick.
         compact: Whether lanes that have finished are dropped.
         throw: Whether a backward solve that fails raises.
+        stop_at_ts: Whether steps end at the save times.
         tail: The method as it is compiled for the few lanes that go on when most have finished.
     """
 
@@ -39,6 +40,7 @@ class Problem(NamedTuple):
     memory: float | None = None
     compact: bool = True
     throw: bool = True
+    stop_at_ts: bool = False
     tail: AnyTableau | None = None
 
     def of_tail(self) -> "Problem":
@@ -63,6 +65,9 @@ class Setting(NamedTuple):
         times: All times but the first, as s.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
+        largest: The largest step; infinite if there is none. None if none was given.
+        low: The beginnings of the gaps in time, as s, shape (jumps,); not finite for one that is none.
+        high: Their ends.
         leaves: The arrays that the field needs besides time and state.
         leaf_lanes: Which leaves have a leading axis of lanes; None without lanes.
     """
@@ -72,6 +77,9 @@ class Setting(NamedTuple):
     times: Array
     rtol: Array
     atol: Array
+    largest: Array | None
+    low: Array
+    high: Array
     leaves: tuple[Any, ...]
     leaf_lanes: Lanes
 
@@ -91,8 +99,13 @@ class Setting(NamedTuple):
             jnp.take(x, lanes, axis=0) if own else x
             for x, own in zip(self.leaves, self.leaf_lanes, strict=True)
         ]
-        t0, sign, times, rtol, atol = (jnp.take(x, lanes, axis=-1) for x in self[:5])
-        return Setting(t0, sign, times, rtol, atol, tuple(leaves), self.leaf_lanes)
+        of_lanes: Any = self._asdict()
+        own = {
+            name: jnp.take(of_lanes[name], lanes, axis=-1)
+            for name in ("t0", "sign", "times", "rtol", "atol", "largest", "low", "high")
+            if of_lanes[name] is not None
+        }
+        return self._replace(**own, leaves=tuple(leaves))
 
     def own(self, wanted: Sequence[int], n: int) -> "Setting":
         """The setting in which each lane has its own copy of some leaves."""
@@ -106,18 +119,23 @@ class Setting(NamedTuple):
 
 def unpack(arguments: Sequence[Any], lanes: Lanes, n: int | None = None) -> tuple[Array, Setting]:
     """The initial state and the setting from a program's arguments, for `n` lanes."""
-    y0, ts, tolerances = arguments[:N_LEADING]
+    leading = arguments[:N_LEADING]
     leaves = tuple(arguments[N_LEADING:])
     leaf_lanes = None
     if lanes is not None:
         leaf_lanes = lanes[N_LEADING:]
-        y0, ts, tolerances = (
+        leading = [
             x if own else jnp.broadcast_to(x[..., None], (*x.shape, n))
-            for x, own in zip((y0, ts, tolerances), lanes, strict=False)
-        )
+            for x, own in zip(leading, lanes, strict=False)
+        ]
+    y0, ts, limits, gaps = leading
     sign = jnp.where(ts[-1] >= ts[0], 1.0, -1.0).astype(ts.dtype)
     times = sign * (ts[1:] - ts[0])
-    return y0, Setting(ts[0], sign, times, tolerances[0], tolerances[1], leaves, leaf_lanes)
+    rtol, atol = limits[:2]
+    largest = limits[2] if limits.shape[0] > 2 else None
+    one, other = sign * (gaps - ts[0])
+    low, high = jnp.minimum(one, other), jnp.maximum(one, other)
+    return y0, Setting(ts[0], sign, times, rtol, atol, largest, low, high, leaves, leaf_lanes)
 
 
 def on_lanes(field: FlatField, setting: Setting) -> FlatField:

@@ -24,6 +24,7 @@ class Status(enum.IntEnum):
     EVENT_NOT_FINITE = 6
     TIMES = 7
     TOLERANCES = 8
+    JUMPS = 9
 
     @property
     def meaning(self) -> str:
@@ -46,8 +47,10 @@ _MEANINGS = {
     Status.EVENT_NOT_FINITE: "the event function returned values that are not finite before it happened",
     Status.TIMES: "ts must be finite, and run forwards or backwards without turning round; a mask must be "
     "true for the first times, at least two, and then false",
-    Status.TOLERANCES: "rtol and atol must be finite and greater than zero, and rtol not below four units of "
-    "the last digit",
+    Status.TOLERANCES: "rtol and atol must be finite and greater than zero, rtol not below four units of "
+    "the last digit, and dtmax greater than zero",
+    Status.JUMPS: "jump_ts must not be nan, and two that differ must not be closer than a dozen units "
+    "of the last digit of the largest time: give them in double precision",
 }
 
 

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
+from backthrough.estimators.estimator import (
+    Estimator,
+    Problem,
+    Properties,
+    hold_closure,
+    one_number,
+    sample_keys,
+)
 from backthrough.estimators.joint import FAMILY_NAMES, Joint, Parts, read_distribution
 from backthrough.estimators.pathwise import RELAXABLE
 from backthrough.estimators.reading import check_temperature
@@ -40,16 +47,13 @@ class LAX(Estimator):
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
         joint, params = problem.joint, problem.fixed_params()
+        learned = learned_control(self.control, problem)
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
             noise = joint.noise(params, key=key)
             b = joint.relax(params, noise)
             value = problem.value(b)
-
-            def control(params: Parts) -> Scalar:
-                return one_number("control", self.control(joint.present(joint.relax(params, noise))))
-
-            of_control, slope = jax.value_and_grad(control)(params)
+            of_control, slope = jax.value_and_grad(lambda own: learned(joint.relax(own, noise)))(params)
             advantage = jax.lax.stop_gradient(value) - of_control
             return value, _add(scaled(advantage, joint.score(params, b)), slope)
 
@@ -140,17 +144,12 @@ class RELAX(Estimator):
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
-
-        def learned(z: Parts) -> Scalar:
-            return one_number("control", self.control(problem.joint.present(z)))
-
+        learned = learned_control(self.control, problem)
         if self.log_temperature is None or self.scale is None:
-            control = learned
+            control: Callable[[Parts], Scalar] = learned
         else:
             relaxed = _relaxed(problem, self.log_temperature, self.scale)
-
-            def control(z: Parts) -> Scalar:
-                return relaxed(z) + learned(z)
+            control = lambda z: relaxed(z) + learned(z)  # noqa: E731
 
         return relax_estimate(problem, control, self.coupled, key=key, n_samples=n_samples)
 
@@ -236,6 +235,14 @@ def check_trainable(control: Control) -> None:
             "control has no trainable array, so it cannot learn; make it an Equinox module with parameters "
             "(a plain function and its arrays: eqx.Partial(function, arrays))"
         )
+
+
+def learned_control(control: Control, problem: Problem) -> Callable[[Parts], Scalar]:
+    """A control variate of the parts of z, with what it closes over held fixed."""
+    joint, params = problem.joint, problem.fixed_params()
+    z = jax.eval_shape(lambda: joint.present(joint.relax(params, joint.noise(params, key=jax.random.key(0)))))
+    held = hold_closure("control", control, z)
+    return lambda z: one_number("control", held(joint.present(z)))
 
 
 def _relaxed(problem: Problem, log_temperature: Scalar, scale: Scalar) -> Callable[[Parts], Scalar]:

@@ -53,8 +53,8 @@ class DoubleCV(Estimator):
         )
         corrected = jax.lax.stop_gradient(values) - self.scale * taylor
         advantages = (corrected - corrected.mean()) * (n_samples / (n_samples - 1))
-        gradients = [
-            own + self.scale * other * p * (1 - p)
+        gradients = [  # of samples that depend on each other: their mean is one estimate
+            jnp.mean(own + self.scale * other * p * (1 - p), axis=0, keepdims=True)
             for own, other, p in zip(jax.vmap(scaled)(advantages, centred), others, probs, strict=True)
         ]
         return attach(values, problem.params, gradients)

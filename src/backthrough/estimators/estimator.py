@@ -120,6 +120,33 @@ def sample_keys(key: PRNGKey, n_samples: int) -> Key[Array, "sample"]:
     return key[None] if n_samples == 1 else jax.random.split(key, n_samples)
 
 
+def hold_closure(name: str, function: Callable[..., Any], *example: PyTree) -> Callable[..., Any]:
+    """The function with what it closes over held fixed; arrays of its own, as of a module, stay trained.
+
+    Else the gradient of the variance would reach, say, the logits of the distribution through a function that
+    uses them, and be added to theirs.
+
+    Raises:
+        ArgumentError: if it does not work at what it is called with, `example`: arrays or their shapes.
+    """
+    arrays, rest = eqx.partition(function, eqx.is_inexact_array)
+
+    def call(arrays: PyTree, *arguments: PyTree) -> Any:
+        return eqx.combine(arrays, rest)(*arguments)
+
+    try:
+        converted = eqx.filter_closure_convert(call, arrays, *example)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        shapes = ", ".join(str(leaf.shape) for leaf in jax.tree_util.tree_leaves(example))
+        raise ArgumentError(
+            f"{name} does not work for one sample at a time, which it gets with shape {shapes}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    consts, code = eqx.partition(converted, eqx.is_inexact_array)
+    held = eqx.combine(jax.lax.stop_gradient(consts), code)
+    return lambda *arguments: held(arrays, *arguments)
+
+
 def one_number(name: str, value: Any) -> Scalar:
     """The value as a scalar array, in single precision at the least.
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+from jax.core import Tracer
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key
 from backthrough.estimators.catalogue import names_of_those_that
@@ -27,9 +28,11 @@ def expect(
     """A Monte Carlo mean of f(b), b ~ dist, whose `jax.grad` is the estimator's.
 
     The gradient reaches the parameters of `dist`, whatever `f` closes over, and the arrays of a learned
-    control variate or baseline: the latter get the gradient of the estimate's squared norm, which is the
-    gradient of its variance. Composes with `jit`, `vmap`, `scan` and `grad`; make `dist` inside a vmapped
-    function.
+    control variate or baseline: the latter get the gradient of the estimate's variance. What a control
+    variate or baseline closes over gets none, nor do parameters of `dist` that are passed to it; what else
+    was computed from parameters must be passed as `jax.lax.stop_gradient(...)`.
+
+    Composes with `jit`, `vmap`, `scan` and `grad`; make `dist` inside a vmapped function.
 
         >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
         >>> from backthrough.estimators import Enumeration
@@ -64,6 +67,7 @@ def expect(
     """
     check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=1)
+    estimator = hold_parameters(estimator, dist)
     problem = make_problem(f, dist, estimator, checked=checked)
     return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
 
@@ -135,6 +139,17 @@ def value_and_grad(
     grads, pull, value = jax.vjp(gradient, trained, has_aux=True)
     (control_grads,) = pull(jax.tree_util.tree_map(lambda leaf: 2 * leaf, grads))
     return value, grads, Auxiliary(control_grads)
+
+
+def hold_parameters(estimator: Estimator, dist: PyTree) -> Estimator:
+    """The estimator; those of its arrays that are parameters of `dist` are not trained by the variance."""
+    leaves = jax.tree_util.tree_leaves(dist)
+
+    def held(leaf: Any) -> Any:
+        traced = isinstance(leaf, Tracer)  # else there is no gradient, and arrays may well be shared
+        return jax.lax.stop_gradient(leaf) if traced and any(leaf is own for own in leaves) else leaf
+
+    return jax.tree_util.tree_map(held, estimator)
 
 
 def make_problem(

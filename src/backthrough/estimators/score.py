@@ -9,7 +9,14 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
+from backthrough.estimators.estimator import (
+    Estimator,
+    Problem,
+    Properties,
+    hold_closure,
+    one_number,
+    sample_keys,
+)
 from backthrough.estimators.joint import FAMILY_NAMES, Parts
 
 
@@ -19,7 +26,7 @@ class ScoreFunction(Estimator):
     Attributes:
         baseline: None; or a callable without arguments that returns one number, which must not depend on b:
             `MovingAverage`, or a network at an input, `eqx.Partial(network, x)`. Its arrays are trained by
-            the gradient of the variance.
+            the gradient of the variance; what it closes over is held fixed.
     """
 
     baseline: Callable[[], Any] | None = None
@@ -32,7 +39,9 @@ class ScoreFunction(Estimator):
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
         params = problem.fixed_params()
-        baseline = jnp.zeros(()) if self.baseline is None else one_number("baseline", self.baseline())
+        baseline = jnp.zeros(())
+        if self.baseline is not None:
+            baseline = one_number("baseline", hold_closure("baseline", self.baseline)())
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
             b = problem.joint.sample(params, key=key)

@@ -153,6 +153,13 @@ def one_number(name: str, value: Any) -> Scalar:
     Raises:
         ArgumentError: if it is not one floating-point number.
     """
+    if value is None:
+        raise ArgumentError(f"{name} returned None instead of one number; is its `return` missing?")
+    if isinstance(value, (tuple, list, dict)):
+        raise ArgumentError(
+            f"{name} must return one number, got a {type(value).__name__} of {len(value)}; an expectation "
+            "has no place for what else it computes: return the number alone"
+        )
     array = jnp.asarray(value)
     if array.shape != ():
         raise ArgumentError(

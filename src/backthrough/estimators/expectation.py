@@ -13,7 +13,7 @@ from backthrough.estimators.catalogue import names_of_those_that
 from backthrough.estimators.estimator import Estimator, Problem
 from backthrough.estimators.joint import read_distribution, read_given_probs
 from backthrough.estimators.numpy_function import NumpyFunction
-from backthrough.estimators.watching import check_parameter, watched
+from backthrough.estimators.watching import check_parameter, plain_errors, watched
 
 
 def expect(
@@ -69,7 +69,8 @@ def expect(
     n_samples = check_integer("n_samples", n_samples, minimum=1)
     estimator = hold_parameters(estimator, dist)
     problem = make_problem(f, dist, estimator, checked=checked)
-    return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
+    with plain_errors():
+        return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
 
 
 class Auxiliary(NamedTuple):

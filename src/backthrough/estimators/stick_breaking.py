@@ -31,6 +31,8 @@ class CategoricalDisARM(Estimator):
         if n_samples < 2 or n_samples % 2:
             raise ArgumentError(f"CategoricalDisARM needs an even n_samples of 2 or more, got {n_samples}")
         joint, params = problem.joint, problem.fixed_params()
+        if any(own.shape[-1] == 1 for own in params):
+            raise ArgumentError("CategoricalDisARM needs two categories or more: with one there is no choice")
         broken = [jax.vjp(sticks, own) for own in params]
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:

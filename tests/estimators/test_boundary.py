@@ -103,6 +103,22 @@ def test_a_category_that_cannot_be():
         assert (np.abs(slopes.mean(0) - exact) <= 6 * error + 1e-5).all(), estimator
 
 
+@pytest.mark.parametrize("name", ["Enumeration", "MeasureValued"])
+def test_nearly_certain_bits(name):
+    """d E[f] / d l = p (1 - p) (f(1) - f(0)), of which neither half may be lost where 1 - p rounds to 1."""
+    logits = np.array([-40.0, -17.0, -6.0, 6.0, 17.0, 40.0])
+
+    def mean(own):
+        f = lambda b: jnp.sum(b) - 3 * jnp.sum(1 - b)  # noqa: E731
+        return expect(
+            f, dist.Bernoulli(logits=own), key=jax.random.key(0), estimator=default_estimators()[name]
+        )
+
+    slopes = jax.jit(jax.grad(mean))(jnp.asarray(logits))
+    expected = 4 * np.exp(-np.abs(logits)) / (1 + np.exp(-np.abs(logits))) ** 2
+    np.testing.assert_allclose(slopes, expected, rtol=1e-5)
+
+
 def test_a_weight_of_zero_in_vimco():
     """One of four samples has weight 0: its log is -inf, and the bound and its gradient are finite."""
 

@@ -10,6 +10,7 @@ import pytest
 from backthrough.estimators import (
     REBAR,
     RELAX,
+    OneHotCategorical,
     ScoreFunction,
     compare,
     default_estimators,
@@ -18,8 +19,7 @@ from backthrough.estimators import (
     value_and_grad,
     vimco,
 )
-from backthrough.estimators.joint import read_distribution
-from backthrough.estimators.one_hot import OneHotCategorical
+from backthrough.estimators.families import read_distribution
 
 HALF = (jnp.bfloat16, jnp.float16)
 N = 40_000

@@ -22,7 +22,7 @@ from backthrough.estimators import (
     StraightThrough,
     expect,
 )
-from backthrough.estimators.bernoulli import Bernoulli
+from backthrough.estimators.families import BernoulliFamily
 from estimators.problems import LOGITS, draws, exact, flat, quadratic, z_scores
 
 KEY = jax.random.key(0)
@@ -220,7 +220,7 @@ def test_leave_one_out_is_vargrad():
 
 def _noise(key):
     """The noise that `expect` draws for one Bernoulli array, from the key of one sample."""
-    return Bernoulli().noise(POINT, key=key)
+    return BernoulliFamily().noise(POINT, key=key)
 
 
 def test_reinmax_is_the_formula_of_its_authors():

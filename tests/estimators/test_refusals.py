@@ -28,10 +28,11 @@ from backthrough.estimators import (
     ScoreFunction,
     StraightThrough,
     StraightThroughGumbel,
+    compare,
     expect,
     numpy_function,
 )
-from backthrough.estimators.reading import check_categories
+from backthrough.estimators.families.parameters import check_categories
 from estimators.problems import constant
 
 KEY = jax.random.key(0)
@@ -120,9 +121,14 @@ def test_temperatures():
 
 
 def test_numbers_of_samples():
-    refused("LeaveOneOut needs n_samples of 2 or more, got 1", ask, estimator=LeaveOneOut())
+    refused("LeaveOneOut needs n_samples of 2 or more, got 1", ask, estimator=LeaveOneOut(), n_samples=1)
     refused("DisARM needs an even n_samples of 2 or more, got 3", ask, estimator=DisARM(), n_samples=3)
-    refused("ARM needs an even n_samples of 2 or more, got 1", ask, estimator=ARM())
+    refused("ARM needs an even n_samples of 2 or more, got 1", ask, estimator=ARM(), n_samples=1)
+    problem = (total, dist.Bernoulli(logits=LOGITS))
+    wrong = {"mine": (DisARM(), 3)}
+    refused(
+        "mine needs an even n_samples of 2 or more, got 3", compare, wrong, *problem, key=KEY, n_samples=100
+    )
     refused("n_samples must be at least 1, got 0", ask, n_samples=0)
     wide = dist.Bernoulli(logits=jnp.zeros(13))
     refused("Enumeration would need 8,192 outcomes; at most 4,096", ask, d=wide, estimator=Enumeration())

@@ -20,7 +20,7 @@ from backthrough.estimators import (
     value_and_grad,
 )
 from backthrough.estimators.estimator import sample_keys
-from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.families import read_distribution
 from estimators.problems import Constant, constant, flat, z_scores
 
 LOGITS = np.array([0.4, -0.9])

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.families import FiniteFamily
 
 MOST_OUTCOMES = 4096
 
@@ -18,7 +19,7 @@ class Enumeration(Estimator):
     @property
     def properties(self) -> Properties:
         """Exact, for values of f only."""
-        return Properties(True, False, False, ("Bernoulli", "Categorical", "OneHotCategorical"))
+        return Properties(unbiased=True, families=(FiniteFamily,))
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The sum. `key` and `n_samples` change nothing.

@@ -16,8 +16,9 @@ from backthrough.estimators.estimator import (
     hold_closure,
     one_number,
     sample_keys,
+    scaled,
 )
-from backthrough.estimators.joint import FAMILY_NAMES, Parts
+from backthrough.estimators.families import Family, Parts
 
 
 class ScoreFunction(Estimator):
@@ -34,7 +35,7 @@ class ScoreFunction(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES)
+        return Properties(unbiased=True, families=(Family,))
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
@@ -106,15 +107,10 @@ class LeaveOneOut(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES, least_samples=2)
+        return Properties(unbiased=True, families=(Family,), least_samples=2)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""
-        if n_samples < 2:
-            raise ArgumentError(
-                f"LeaveOneOut needs n_samples of 2 or more, got {n_samples}: the baseline of a sample is the "
-                "mean of the others"
-            )
         params = problem.fixed_params()
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
@@ -129,8 +125,3 @@ class LeaveOneOut(Estimator):
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
         return n_samples
-
-
-def scaled(factor: Scalar, parts: Parts) -> Parts:
-    """Every array times a number."""
-    return jax.tree_util.tree_map(lambda leaf: factor * leaf, parts)

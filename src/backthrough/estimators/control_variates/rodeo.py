@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.control import check_trainable
+from backthrough.estimators.control_variates.control import check_trainable
 from backthrough.estimators.estimator import Estimator, Problem, Properties, hold_closure, sample_keys
-from backthrough.estimators.joint import Parts
+from backthrough.estimators.families import BernoulliFamily, Parts
 
 Bits = Float[Array, "variable"]
 
@@ -37,12 +37,16 @@ class RODEO(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased; f must be differentiable at its samples."""
-        return Properties(True, True, True, ("Bernoulli",), least_samples=2)
+        return Properties(
+            unbiased=True,
+            families=(BernoulliFamily,),
+            needs_gradient=True,
+            needs_relaxed=True,
+            least_samples=2,
+        )
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""
-        if n_samples < 2:
-            raise ArgumentError(f"RODEO needs n_samples of 2 or more, got {n_samples}")
         joint, params = problem.joint, problem.fixed_params()
         fixed = problem.with_fixed_f()
         logits, unravel = ravel_pytree(params)

@@ -144,10 +144,17 @@ def test_what_is_no_probability_is_nan_and_not_a_number_that_looks_right():
         (lambda p: dist.Categorical(p), lambda b: b.astype(float)),
         (lambda p: OneHotCategorical(p), squares),
     ):
-        value = jax.jit(
-            lambda p: expect(f, make(p), key=jax.random.key(0), estimator=ScoreFunction())  # noqa: B023
-        )(jnp.array([-6.0, 0.5, 3.0]))
-        assert jnp.isnan(value)
+        for estimator in (ScoreFunction(), Enumeration()):
+
+            def mean(p, checked, make=make, f=f, estimator=estimator):
+                return expect(f, make(p), key=jax.random.key(0), estimator=estimator, checked=checked)
+
+            found = jax.jit(jax.value_and_grad(mean), static_argnums=1)(jnp.array([-6.0, 0.5, 3.0]), False)
+            assert all(jnp.isnan(leaf).all() for leaf in found)
+    with pytest.raises(
+        Exception, match=r"a parameter of OneHotCategorical is nan at entry .*outside \[0, 1\]"
+    ):
+        jax.block_until_ready(jax.jit(mean, static_argnums=1)(jnp.array([-6.0, 0.5, 3.0]), True))
 
 
 def test_probabilities_come_first_as_in_numpyro():

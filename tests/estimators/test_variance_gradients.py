@@ -21,7 +21,7 @@ from backthrough.estimators import (
 )
 from backthrough.estimators.estimator import sample_keys
 from backthrough.estimators.families import read_distribution
-from estimators.problems import Constant, constant, flat, z_scores
+from estimators.problems import Constant, flat, z_scores
 
 LOGITS = np.array([0.4, -0.9])
 P = 1 / (1 + np.exp(-LOGITS))
@@ -93,7 +93,7 @@ def exact():
 
 
 def test_the_oracle_agrees_with_enumeration():
-    ours = jax.grad(mean)(jnp.asarray(LOGITS), Enumeration(), jax.random.key(0), 1)
+    ours = jax.jit(jax.grad(lambda p: mean(p, Enumeration(), jax.random.key(0), 1)))(jnp.asarray(LOGITS))
     np.testing.assert_allclose(ours, exact(), rtol=1e-5, atol=1e-6)
 
 
@@ -151,10 +151,3 @@ def test_value_and_grad_takes_the_estimator_as_it_is():
     again, _ = slopes(logits, RELAX(closed_over(np.asarray(LOGITS))))
     np.testing.assert_allclose(grads, again, rtol=1e-6)
     assert float(jnp.abs(aux.control.value)) > 0
-
-
-def test_a_plain_baseline_is_trained():
-    slope = jax.grad(lambda own: mean(jnp.asarray(LOGITS), own, jax.random.key(0), 4))(
-        ScoreFunction(constant())
-    )
-    assert float(slope.baseline.value) != 0

@@ -35,11 +35,12 @@ from backthrough.estimators import (
     suitable_estimators,
     vimco,
 )
+from backthrough.estimators.families import read_distribution
 from estimators.problems import flat, z_scores
 
 KEY = jax.random.key(0)
 RATES = np.array([0.7, 2.5])
-N = 40_000
+N = 5_000
 
 
 class PoissonFamily(WeakDerivativeFamily):
@@ -169,10 +170,11 @@ def test_the_room_knows_what_works_for_it():
         expect(f, poisson, key=KEY, estimator=Enumeration())
     with pytest.raises(ArgumentError, match="Poisson variables have no relaxation noise; Bernoulli"):
         relaxation_noise(poisson, key=KEY)
-    found = compare({"own": TwiceTheScore(), "two": LeaveOneOut()}, f, poisson, key=KEY, n_samples=1000)
+    found = compare({"own": TwiceTheScore(), "two": LeaveOneOut()}, f, poisson, key=KEY, n_samples=200)
     assert (found.bias_z < 6).all()
     assert found.evaluations == (3, 2)
-    assert np.isfinite(vimco(lambda b: -jnp.sum(b), poisson, key=KEY, n_samples=3))
+    bound = jax.eval_shape(lambda: vimco(lambda b: -jnp.sum(b), poisson, key=KEY, n_samples=3))
+    assert bound.shape == ()
 
 
 def test_what_is_registered():
@@ -186,14 +188,15 @@ def test_what_is_registered():
     class Shifted(dist.Normal):
         """A distribution derived from one that is known."""
 
-    assert np.isfinite(expect(jnp.sum, Shifted(jnp.zeros(2), 1.0), key=KEY, estimator=ScoreFunction()))
-    assert NormalFamily.name == "Normal"
+    joint, _ = read_distribution(Shifted(jnp.zeros(2), 1.0))
+    assert isinstance(joint.families[0], NormalFamily)
 
 
 @pytest.mark.parametrize("estimator", [DisARM(), LeaveOneOut(), ScoreFunction()])
 def test_the_fewest_samples_by_default(estimator):
-    def value(n_samples):
-        bits = dist.Bernoulli(logits=jnp.array([0.3, -0.2]))
-        return expect(f, bits, key=KEY, estimator=estimator, n_samples=n_samples)
+    @jax.jit
+    def values():
+        bits, least = dist.Bernoulli(logits=jnp.array([0.3, -0.2])), estimator.properties.least_samples
+        return [expect(f, bits, key=KEY, estimator=estimator, n_samples=n) for n in (None, least)]
 
-    assert value(None) == value(estimator.properties.least_samples)
+    assert len(set(map(float, values()))) == 1

@@ -30,7 +30,7 @@ class ARM(Estimator):
         """The mean over `n_samples` / 2 pairs."""
 
         def weigh(logits: Values, noise: Values, b: Values, other: Values) -> Values:
-            return 2 * jax.nn.sigmoid(noise) - 1
+            return jnp.where(jnp.isnan(logits), jnp.nan, 2 * jax.nn.sigmoid(noise) - 1)
 
         return _over_pairs(problem, key, n_samples, weigh)
 

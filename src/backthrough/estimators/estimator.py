@@ -99,14 +99,19 @@ class Problem(eqx.Module):
         joint, key = self.joint, jax.random.key(0)
         return jax.eval_shape(lambda: joint.present_sample(joint.sample(self.params, key=key)))
 
+    def fault(self) -> Scalar:
+        """0; NaN if a parameter is NaN, as what is no probability makes it."""
+        leaves = jax.tree_util.tree_leaves(self.fixed_params())
+        wrong = jnp.stack([jnp.isnan(leaf).any() for leaf in leaves]).any()
+        return jnp.where(wrong, jnp.nan, 0.0).astype(leaves[0].dtype)
+
     def finished(self, value: Scalar) -> Scalar:
-        """The estimate in the type of f. NaN, gradient included, where a parameter is, as for no probability.
+        """The estimate in the type of f; NaN where a parameter is.
 
         The types of f are looked up only for distributions of half precision, where they may be smaller than
         those that the estimate was computed in.
         """
-        wrong = [jnp.isnan(leaf).any() for leaf in jax.tree_util.tree_leaves(self.fixed_params())]
-        value = value * jnp.where(jnp.stack(wrong).any(), jnp.nan, 1.0).astype(value.dtype)
+        value = value + self.fault().astype(value.dtype)
         if all(dtype.itemsize >= 4 for dtype in self.joint.dtypes):
             return value
         of_f = jax.eval_shape(lambda b: jnp.asarray(self.f(b)), self.example())

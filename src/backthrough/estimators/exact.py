@@ -35,7 +35,8 @@ class Enumeration(Estimator):
             )
         outcomes = problem.joint.all_outcomes(problem.params)
         values = jax.vmap(problem.value)(outcomes)
-        return jnp.sum(problem.joint.outcome_probabilities(problem.params, problem.given_probs) * values)
+        probs = problem.joint.outcome_probabilities(problem.params, problem.given_probs)
+        return jnp.sum(probs * (1 + problem.fault()) * values)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One for each outcome."""

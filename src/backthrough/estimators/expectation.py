@@ -62,8 +62,8 @@ def expect(
 
     Returns:
         The mean of f, in its type; that of the relaxed problem for `Concrete`, the exact one for
-        `Enumeration`. NaN, as its gradient is, if a parameter is. What is in half precision is drawn and
-        averaged in single precision.
+        `Enumeration`. NaN if a parameter is, and so is the gradient of that parameter. What is in half
+        precision is drawn and averaged in single precision.
 
     Raises:
         ArgumentError: if the estimator cannot work for `f` or `dist`, naming those that can; or if a

@@ -105,6 +105,22 @@ def test_backsolve_notices_that_it_has_come_back_to_another_state():
     assert relative(gradient(3.0, 1e7), jnp.exp(-12.0)) < 1e-4
 
 
+def test_a_lane_without_a_cotangent_adds_nothing_even_if_it_would_fail():
+    """The second lane cannot be solved back, but nothing depends on its end."""
+
+    def first(rate):
+        def one(y, speed):
+            found = ode.odeint(
+                lambda t, y, args: -rate * speed * y, y, jnp.array([0.0, 1.0]), throw=False,
+                solver=ode.Bosh3(1e-6, 1e-6), adjoint=ode.Backsolve(drift=10.0),
+            )  # fmt: skip
+            return found.ys[-1]
+
+        return jax.vmap(one)(jnp.array([0.3, 5.0]), jnp.array([1.0, 30.0]))[0]
+
+    assert relative(jax.jit(jax.grad(first))(1.0), -0.3 * jnp.exp(-1.0)) < 1e-4
+
+
 def members(n):
     y = jnp.tile(jnp.array([2.0, 0.0]), (n, 1)) + jnp.linspace(0, 1, n)[:, None]
     return y, jnp.exp(jnp.linspace(-1.0, 1.0, n)), jnp.array(1.0), jnp.array([0.0, 0.7, 1.1, 1.9, 2.0])
@@ -182,6 +198,8 @@ def test_what_they_refuse(name):
 
     with pytest.raises(ArgumentError, match=rf"{name}\(\) has gradients in reverse mode only.*Unrolled"):
         jax.jvp(loss, (1.0,), (1.0,))
+    with pytest.raises(ArgumentError, match=rf"{name}\(\) has gradients in reverse mode only.*Unrolled"):
+        jax.jacfwd(loss)(jnp.ones(3))
     with pytest.raises(ArgumentError, match=rf"{name}\(\) has first derivatives only.*Unrolled"):
         jax.hessian(loss)(1.0)
     with pytest.raises(ArgumentError, match=rf"{name}\(\) needs a solver that chooses its steps.*got RK4"):

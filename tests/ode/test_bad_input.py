@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from backthrough import ode
 from backthrough.core import ArgumentError
@@ -120,6 +121,9 @@ def test_args_may_hold_anything():
 def test_solvers_and_tolerances():
     wrongly(r"unknown solver 'dopri5' \(known: Dopri5\(\)", solver="dopri5")
     wrongly(r"unknown solver <function Dopri5.*write it with its parentheses", solver=ode.Dopri5)
+    wrongly(r"your own goes through ode.blackbox: write ode.blackbox\(wrongly\)", solver=wrongly)
+    wrongly(r'SciPy goes through ode.blackbox: write ode.blackbox\("LSODA"\)', solver="LSODA")
+    wrongly(r'SciPy goes through ode.blackbox: write ode.blackbox\("BDF"\)', solver=scipy.integrate.BDF)
     wrongly(r"unknown adjoint 'discrete' \(known: Discrete\(\)", adjoint="discrete")
     wrongly("rtol must be finite and greater than zero, got 0.0", solver=ode.Dopri5(0.0))
     wrongly("atol must be finite and greater than zero, got -1.0", solver=ode.Dopri5(1e-3, -1.0))

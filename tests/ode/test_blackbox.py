@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.integrate
 
 from backthrough import ode
 from backthrough.core import ArgumentError
@@ -221,6 +222,8 @@ def test_derivatives_that_a_black_box_does_not_have():
 def test_bad_arguments():
     with pytest.raises(ArgumentError, match=r"a solver, not a class of them: write Tsit5\(\)"):
         ode.blackbox(diffrax.Tsit5)
+    with pytest.raises(ArgumentError, match=r'asked for by name: write ode.blackbox\("LSODA"\)'):
+        ode.blackbox(scipy.integrate.LSODA)
     for name in ("rtol", "atol", "drift"):
         with pytest.raises(ArgumentError, match=f"{name} must be finite and greater than zero, got -1"):
             ode.blackbox("RK45", **{name: -1})

@@ -175,3 +175,18 @@ def test_explicit_adjoints_refuse():
                 solver=ode.Rodas5P(),
                 adjoint=adjoint,
             )
+
+
+def test_derivatives_in_time_of_any_order_by_unrolled_steps():
+    """Most of the steps are empty; the derivatives by their size were not finite."""
+
+    def end(time):
+        found = ode.odeint(
+            lambda t, y, args: -y, 1.0, jnp.stack([0.0, time]), solver=ode.Rodas5P(1e-8, 1e-8),
+            adjoint=ode.Unrolled(), max_steps=32,
+        )  # fmt: skip
+        return found.ys[-1]
+
+    value, forward = jax.jvp(end, (1.0,), (1.0,))
+    second = jax.jit(jax.grad(jax.grad(end)))(1.0)
+    np.testing.assert_allclose([value, -forward, second], np.exp(-1.0), rtol=1e-7)

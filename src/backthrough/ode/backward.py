@@ -1,7 +1,8 @@
 """The adjoint equation solved backwards, da/dt = -a^T df/dy (Chen et al. 2018, eq. 4), in steps of its own.
 
-Time is counted from the end, r = span - s. What a parameter's gradient sums up, a^T df/dp, has no feedback:
-it stays out of the state and out of the error, and is formed for many stages at once.
+Time is counted from the end, r = span - s. What a parameter's gradient sums up, a^T df/dp, has no feedback.
+For a few parameters it is solved for too, for many it is formed for many stages at once; in both cases its
+error is controlled, see `watched`.
 """
 
 from collections.abc import Callable
@@ -12,11 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from backthrough.ode.curve import take_row
+from backthrough.ode.curve import Window, take_row
 from backthrough.ode.rungekutta import STARTING, combine, estimates, mean_square, next_step, squared_error
-from backthrough.ode.setting import Problem, Setting, explicit, forward_field
+from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
+from backthrough.ode.watched import Watch, along_direction
 
 DRIFTED = 4  # a status of Backsolve only
 CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product
@@ -29,8 +31,11 @@ class Back(NamedTuple):
     Attributes:
         r: Time from the end.
         a: The adjoint, shape (size,); for `Backsolve` behind the state, (2 size,).
+        sums: The integrals that are watched, from here to the end, shape (watched,).
+        largest: The largest size that each of them has had.
+        unit: The largest change of the loss that a change of the state by its own size has made.
         y: The state here.
-        slope: da/dr.
+        slope: The derivatives by r of `a`, and behind them of those of `sums` whose parameters are few.
         stale: Whether `y` and `slope` must be found anew, since `a` has jumped.
         h: The step size to try next.
         error: The squared error of the last accepted step; see `next_step`.
@@ -42,6 +47,9 @@ class Back(NamedTuple):
 
     r: Array
     a: Array
+    sums: Array
+    largest: Array
+    unit: Array
     y: Array
     slope: Array
     stale: Array
@@ -60,7 +68,10 @@ class Equation(NamedTuple):
         problem: What was solved forwards.
         setting: Its data.
         wanted: Which leaves have gradients.
-        rate: (s, a) -> y, da/dr.
+        seen: Which integrals are carried for them.
+        window: r -> the two steps of the forward solve before here, further than which no step goes: what
+            made them short may be too brief to show in the error of a step across it. None if not known.
+        rate: (window, s, a) -> y, da/dr, and the integrands of few parameters.
         jump: (back, arrived) -> back after the save time that its pointer is at, for the lanes `arrived`.
         scale: (a before, a after) -> the error that is allowed in a step.
         adjoint: a -> the adjoint in it.
@@ -69,29 +80,29 @@ class Equation(NamedTuple):
     problem: Problem
     setting: Setting
     wanted: tuple[int, ...]
-    rate: Callable[[Array, Array], tuple[Array, Array]]
+    seen: Watch
+    window: Callable[[Array], Window | None]
+    rate: Callable[[Window | None, Array, Array], tuple[Array, Array, Array]]
     jump: Callable[[Back, Array], Back]
     scale: Callable[[Array, Array], Array]
     adjoint: Callable[[Array], Array]
 
 
-def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array) -> Back:
-    """The beginning of a backward solve from the adjoint `a` at the time `s`."""
+def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array) -> Back:
+    """The beginning of a backward solve from the adjoint `a` at the time `s`, and its end where `ct` is 0."""
     times = equation.setting.times[:-1]
     none = jnp.zeros(s.shape, jnp.int32)
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
     r = equation.setting.span - s
     stale = jnp.ones(s.shape, bool)
     zero = jnp.asarray(0, jnp.int32)
-    return Back(
-        r, a, y, jnp.zeros_like(a), stale, h, jnp.full_like(s, STARTING), none + RUNNING, pointer, zero, zero
-    )
-
-
-def pull_back(setting: Setting, problem: Problem, s: Array, y: Array, a: Array) -> tuple[Array, Array]:
-    """The field at y and a^T df/dy."""
-    slope, pull = jax.vjp(lambda y: forward_field(problem, setting)(s, y), y)
-    return slope, pull(a)[0]
+    sums = jnp.zeros((equation.seen.size, *s.shape), a.dtype)
+    largest = jnp.zeros((len(equation.seen.each(sums)), *s.shape), a.dtype)
+    slope = jnp.zeros((a.shape[0] + equation.seen.n_few, *s.shape), a.dtype)
+    error = jnp.full_like(s, STARTING)
+    status = jnp.where(jnp.all(ct == 0, axis=(0, 1)), DONE, none + RUNNING)
+    unit = jnp.zeros_like(s)
+    return Back(r, a, sums, largest, unit, y, slope, stale, h, error, status, pointer, zero, zero)
 
 
 def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:
@@ -101,9 +112,9 @@ def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:
 
 
 def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -> tuple[Back, list[Array]]:
-    """Solves to the time `until`, and adds what the parameters' gradients get on the way."""
+    """Solves to the time `until` or a step further, and adds what gradients of many parameters get there."""
     problem, setting = equation.problem, equation.setting
-    sums = Sums(problem, setting, equation.wanted)
+    sums = Sums(problem, setting, equation.seen.many)
     width, single = equation.adjoint(back.a).size, back.r.ndim == 0
     b = explicit(problem).b
     used = [i for i, weight in enumerate(b) if weight]
@@ -113,7 +124,7 @@ def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -
     def going(back: Back) -> Array:
         return jnp.any((back.status == RUNNING) & (back.r < until)) & (back.tried < most)
 
-    if not equation.wanted:
+    if not equation.seen.many:
         simply = partial(_try_step, equation, until)
         return jax.lax.while_loop(going, lambda back: simply(back)[0], back), gradient
 
@@ -157,32 +168,55 @@ def finish(back: Back, until: Array) -> Array:
 def _try_step(
     equation: Equation, until: Array, back: Back
 ) -> tuple[Back, Array, list[Array], list[Array], list[Array]]:
-    """One step towards `until` or the next save time; whether it was made; times, states and weights."""
+    """One step towards the next save time; whether it was made; times, states and weights."""
     tableau, setting = explicit(equation.problem), equation.setting
     running = (back.status == RUNNING) & (back.r < until)
-    target, at_point = until, jnp.zeros(back.r.shape, bool)
+    window = equation.window(back.r)
+    target, at_point = until if window is None else window.begin, jnp.zeros(back.r.shape, bool)
     if setting.times.shape[0] > 1:
         point = setting.span - take_row(setting.times, jnp.maximum(back.pointer, 0))
-        at_point = (back.pointer >= 0) & (point <= until)
-        target = jnp.where(at_point, point, until)
+        at_point = (back.pointer >= 0) & (point <= target)
+        target = jnp.where(at_point, point, target)
     s = setting.span - back.r
+    n, few = back.a.shape[0], equation.seen.n_few
+
+    def rate(s: Array, value: Array) -> tuple[Array, Array]:
+        y, slope, integrands = equation.rate(window, s, value[:n])
+        return y, jnp.concatenate([slope, integrands])
+
+    first = jnp.concatenate([back.a, back.sums[:few]])  # as one, small ones take fewer kernels
     y, slope = jax.lax.cond(
         jnp.any(back.stale),
-        lambda: equation.rate(s, back.a),
+        lambda: rate(s, first),
         lambda: (back.y, back.slope),
     )
     last = back.h * STRETCH >= target - back.r
     h = jnp.where(last, jnp.maximum(target - back.r, 0), back.h)
-    times, states, values, slopes = [s], [y], [back.a], [slope]
+    times, states, values, slopes = [s], [y], [first], [slope]
     for row, c in zip(tableau.a, tableau.c, strict=True):
         times.append(s - c * h)
-        values.append(back.a + h * combine(row, slopes))
-        state, slope = equation.rate(times[-1], values[-1])
+        values.append(first + h * combine(row, slopes))
+        state, slope = rate(times[-1], values[-1])
         states.append(state)
         slopes.append(slope)
-    a, slope = values[-1], slopes[-1]
-    error = squared_error(estimates(tableau, h, slopes), equation.scale(back.a, a))
-    finite = jnp.all(jnp.isfinite(a) & jnp.isfinite(slope), axis=0)
+    a, sums = values[-1][:n], values[-1][n:]
+    finite = jnp.all(jnp.isfinite(values[-1]) & jnp.isfinite(slope), axis=0)
+    adjoints = [equation.adjoint(value[:n]) for value in values]
+    estimated = estimates(tableau, h, slopes)
+    error = squared_error([e[:n] for e in estimated], equation.scale(back.a, a))
+    largest, unit = back.largest, back.unit
+    if largest.shape[0]:
+        of_sums = [e[n:] for e in estimated]
+        if equation.seen.many:
+            along = along_direction(equation.problem, setting, equation.seen, times, states, adjoints)
+            sums = jnp.concatenate([sums, back.sums[few:] + h * combine(tableau.b, along)])
+            finite &= jnp.all(jnp.isfinite(sums[few:]), axis=0)
+            more = estimates(tableau, h, along)
+            of_sums = [jnp.concatenate(pair) for pair in zip(of_sums, more, strict=True)]
+        unit = jnp.maximum(unit, y.shape[0] * jnp.sqrt(mean_square(adjoints[0]) * mean_square(y)))
+        largest = equation.seen.largest(largest, sums)
+        allowed = equation.seen.allowed(setting, largest, unit)
+        error = jnp.maximum(error, jnp.max(equation.seen.errors(of_sums, allowed), axis=0))
     error = jnp.where(finite, error, jnp.nan)
     good = error <= 1
     h_next, kept_error = next_step(tableau.error_order, h, good, error, back.error)
@@ -194,6 +228,9 @@ def _try_step(
     new = Back(
         jnp.where(made, jnp.where(last, target, back.r + h), back.r),
         jnp.where(made, a, back.a),
+        jnp.where(made, sums, back.sums),
+        jnp.where(made, largest, back.largest),
+        jnp.where(made, unit, back.unit),
         jnp.where(made, states[-1], y),
         jnp.where(made, slope, slopes[0]),
         jnp.zeros_like(back.stale),
@@ -204,6 +241,6 @@ def _try_step(
         back.tried + 1,
         back.anew + jnp.any(back.stale),
     )
-    weights = [jnp.where(made, h * equation.adjoint(value), 0) for value in values]
+    weights = [jnp.where(made, h * adjoint, 0) for adjoint in adjoints]
     states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]
     return equation.jump(new, made & last & at_point), made, times, states, weights

@@ -77,6 +77,10 @@ def blackbox(
     if isinstance(solver, str):
         method = check_choice("SciPy method", solver, SCIPY)
         return BlackBox(_scipy(method, rtol, atol), f"SciPy's {method}", False, False, drift)
+    if isinstance(solver, type) and solver.__name__ in SCIPY:
+        raise ArgumentError(
+            f'SciPy\'s solvers are asked for by name: write ode.blackbox("{solver.__name__}")'
+        )
     if isinstance(solver, type):
         raise ArgumentError(f"a black box is a solver, not a class of them: write {solver.__name__}()")
     if type(solver).__module__.partition(".")[0] == "diffrax":

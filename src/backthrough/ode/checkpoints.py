@@ -13,7 +13,7 @@ from backthrough.ode.setting import Problem, Setting
 from backthrough.ode.stepping import MAX_STEPS, RUNNING, State, start, try_step
 from backthrough.ode.store import Rows, write_row
 
-SPARE = 8  # rows more than a stretch had, should rounding make it longer when it is solved again
+SPARE = 8  # rows more than a stretch had: a step of the next one, with its rejected tries
 
 
 class Checkpoints(NamedTuple):

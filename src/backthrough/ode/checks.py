@@ -1,5 +1,6 @@
 """Checks of the arguments of a solve, on host values where they can be seen."""
 
+import inspect
 from typing import Any
 
 import jax
@@ -10,11 +11,11 @@ from jaxtyping import Array
 
 from backthrough.core import ArgumentError, PyTree, check_integer, check_positive
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated, Unrolled
-from backthrough.ode.blackbox import BlackBox
+from backthrough.ode.blackbox import SCIPY, BlackBox
 from backthrough.ode.flatten import check_state
 from backthrough.ode.rosenbrock import Rosenbrock
 from backthrough.ode.solution import Status
-from backthrough.ode.solvers import Adaptive, FixedStep
+from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 
 CURES = {2: "give y0 in float32", 4: "enable double precision with jax.config.update('jax_enable_x64', True)"}
 
@@ -121,6 +122,11 @@ def check_kind(name: str, value: Any, kinds: tuple[type, ...], known: str) -> No
 
 def check_solver(solver: Any) -> None:
     """Raises `ArgumentError` unless `solver` is one."""
+    name = getattr(solver, "__name__", solver)
+    if isinstance(name, str) and name in SCIPY:
+        raise ArgumentError(f'a solver of SciPy goes through ode.blackbox: write ode.blackbox("{name}")')
+    if inspect.isfunction(solver) and solver.__module__ != Dopri5.__module__:
+        raise ArgumentError(f"a solver of your own goes through ode.blackbox: write ode.blackbox({name})")
     check_kind(
         "solver",
         solver,

@@ -20,10 +20,9 @@ from backthrough.ode.backward import (
     begin,
     cross,
     finish,
-    pull_back,
 )
-from backthrough.ode.checkpoints import Checkpoints, record, solve_again
-from backthrough.ode.curve import Curve, curve_of, take_row
+from backthrough.ode.checkpoints import SPARE, Checkpoints, record, solve_again
+from backthrough.ode.curve import Curve, Window, curve_of, take_row
 from backthrough.ode.differentiate import Method
 from backthrough.ode.forward import integrate
 from backthrough.ode.rungekutta import mean_square, tolerance
@@ -31,6 +30,7 @@ from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, RUNNING, State
 from backthrough.ode.store import Rows
 from backthrough.ode.sums import Sums
+from backthrough.ode.watched import gradients, rates, watch
 
 MEMORY = 2**23  # bytes, for checkpoints and for a stretch each, if they may be as few as LEAST
 LEAST, MOST = 8, 64
@@ -82,8 +82,9 @@ def interpolated(adjoint: Interpolated) -> Method:
 
         def stretch(index: Array, upto: Array) -> tuple[Array, Curve]:
             first = index * length
-            rows = Rows(*(jax.lax.dynamic_slice_in_dim(x, first, length) for x in parts))
-            return rows.s[0], curve_of(problem, setting, rows, jnp.minimum(end - first, length))
+            places = first + jnp.arange(length + SPARE)
+            rows = Rows(*(jnp.take(x, places, axis=0, mode="clip") for x in parts))
+            return rows.s[0], curve_of(problem, setting, rows, jnp.minimum(end - first, length + SPARE))
 
         n = -(-end // length)
         return _pull_on(stretch, n, adjoint, problem, setting, wanted, ct, s, h)
@@ -102,10 +103,11 @@ def backsolve(adjoint: Backsolve) -> Method:
     def pull(problem, setting, wanted, y0, ct, tape):
         ys, s, h = tape
         size = y0.shape[0]
+        seen = watch(problem, setting, wanted, y0)
 
-        def rate(s: Array, both: Array) -> tuple[Array, Array]:
-            slope, to_y = pull_back(setting, problem, s, both[:size], both[size:])
-            return both[:size], jnp.concatenate([-slope, to_y])
+        def rate(_: Window | None, s: Array, both: Array) -> tuple[Array, Array, Array]:
+            slope, to_y, integrands = rates(problem, setting, seen, s, both[:size], both[size:])
+            return both[:size], jnp.concatenate([-slope, to_y]), integrands
 
         def drifted(back: Back, arrived: Array, known: Array) -> Array:
             """Whether the state has come back to another one."""
@@ -128,10 +130,12 @@ def backsolve(adjoint: Backsolve) -> Method:
             of_y = tolerance(before[:size], after[:size], setting.rtol, setting.atol)
             return jnp.concatenate([of_y, adjoint_tolerance(before[size:], after[size:], setting.rtol)])
 
-        equation = Equation(problem, setting, wanted, rate, jump, scale, lambda both: both[size:])
+        equation = Equation(
+            problem, setting, wanted, seen, lambda r: None, rate, jump, scale, lambda both: both[size:]
+        )
         both = jnp.concatenate([ys[-1], _last(setting, ct)])
-        back = begin(equation, both, ys[-1], s, h)
-        back, gradient = cross(equation, back, setting.span, Sums(problem, setting, wanted).zeros())
+        back = begin(equation, both, ys[-1], s, h, ct)
+        back, gradient = cross(equation, back, setting.span, Sums(problem, setting, seen.many).zeros())
         end = jnp.where(back.status == RUNNING, back.r >= setting.span, False)
         back = back._replace(status=drifted(back, end, y0))
         return _report(equation, adjoint, back, gradient)
@@ -160,25 +164,35 @@ def _pull_on(
             pointer=back.pointer - arrived,
         )
 
+    seen = watch(problem, setting, wanted, ct[-1])
+
     def equation_on(curve: Curve | None) -> Equation:
-        def rate(s: Array, a: Array) -> tuple[Array, Array]:
+        def window(r: Array) -> Window:
             assert curve is not None
-            y = curve.at(s)
-            return y, pull_back(setting, problem, s, y, a)[1]
+            return curve.before(r, setting.span)
+
+        def rate(window: Window | None, s: Array, a: Array) -> tuple[Array, Array, Array]:
+            assert window is not None
+            y = window.at(s)
+            return y, *rates(problem, setting, seen, s, y, a)[1:]
 
         def scale(before: Array, after: Array) -> Array:
             return adjoint_tolerance(before, after, setting.rtol)
 
-        return Equation(problem, setting, wanted, rate, jump, scale, lambda a: a)
+        return Equation(problem, setting, wanted, seen, window, rate, jump, scale, lambda a: a)
 
     def one(carry: tuple) -> tuple:
         index, back, gradient = carry
         first, curve = stretch(index - 1, setting.span - back.r)
-        return index - 1, *cross(equation_on(curve), back, setting.span - first, gradient)
+        until = setting.span - first
+        # a step back from within the first step would see only that: the next stretch has the one before, too
+        tries = jnp.sum(curve.s == curve.s[0], axis=0)
+        until = jnp.where((index > 1) & (tries < SPARE), curve.first_end(setting.span), until)
+        return index - 1, *cross(equation_on(curve), back, until, gradient)
 
     a = _last(setting, ct)
-    back = begin(equation_on(None), a, a, s, h)
-    carry = (n_stretches, back, Sums(problem, setting, wanted).zeros())
+    back = begin(equation_on(None), a, a, s, h, ct)
+    carry = (n_stretches, back, Sums(problem, setting, seen.many).zeros())
     _, back, gradient = jax.lax.while_loop(lambda carry: carry[0] > 0, one, carry)
     return _report(equation_on(None), adjoint, back, gradient)
 
@@ -190,8 +204,15 @@ def _last(setting: Setting, ct: Array) -> Array:
 
 
 def _report(equation: Equation, used: ContinuousAdjoint, back: Back, gradient: list[Array]) -> list[Array]:
-    """The cotangents; an error, or NaN, if the backward solve has failed."""
+    """The cotangents; an error, or NaN, if the backward solve has failed.
+
+    `gradient` has those of the leaves of many numbers.
+    """
     problem, setting = equation.problem, equation.setting
+    found = gradients(setting, equation.seen, back.sums) | dict(
+        zip(equation.seen.many, gradient, strict=True)
+    )
+    gradient = [found[i] for i in equation.wanted]
     counter = used.counter
     if counter is not None:
 

@@ -28,14 +28,67 @@ class Curve(NamedTuple):
     y: Array
     coefficients: Array
 
+    def before(self, r: Array, span: Array) -> "Window":
+        """The step in which or at whose end the time `r` from the end is, and the one before it.
+
+        They are found by times from the end, so that who comes to the beginning of a step is not in it any
+        more, whatever is rounded.
+        """
+        begins = span - self.s
+        row = jnp.maximum(jnp.sum(begins > r, axis=0) - 1, 0)
+        border = take_row(begins, row)
+        n_before = jnp.sum(begins > border, axis=0)
+        earlier = jnp.where(n_before > 0, n_before - 1, row)
+        late, early = (
+            [*(take_row(x, at) for x in self[:3]), jnp.stack([take_row(c, at) for c in self.coefficients])]
+            for at in (row, earlier)
+        )
+        return Window(take_row(begins, earlier), Piece(*late), Piece(*early))
+
+    def first_end(self, span: Array) -> Array:
+        """Where the first step ends, in time from the end; where there is only one, as far as can be."""
+        begins = span - self.s
+        return jnp.max(jnp.where(begins < begins[0], begins, -jnp.inf), axis=0)
+
+
+class Piece(NamedTuple):
+    """One step of a curve, or one of each lane.
+
+    Attributes:
+        s: Time at its beginning.
+        h: Its size.
+        y: The state there, shape (size,).
+        coefficients: Of its polynomial, shape (powers, size).
+    """
+
+    s: Array
+    h: Array
+    y: Array
+    coefficients: Array
+
+
+class Window(NamedTuple):
+    """Two neighbouring steps of a curve.
+
+    Attributes:
+        begin: Where the earlier one begins, in time from the end.
+        late: The later one.
+        early: The earlier one.
+    """
+
+    begin: Array
+    late: Piece
+    early: Piece
+
     def at(self, s: Array) -> Array:
         """The state at `s`."""
-        row = jnp.maximum(jnp.sum(self.s <= s, axis=0) - 1, 0)
-        begin, h, y = (take_row(x, row) for x in (self.s, self.h, self.y))
-        x = (s - begin) / jnp.where(h > 0, h, 1.0)
-        for power, coefficients in enumerate(self.coefficients):
-            y = y + x ** (power + 1) * take_row(coefficients, row)
-        return y
+        later = s >= self.late.s
+        piece = Piece(*(jnp.where(later, *both) for both in zip(self.late, self.early, strict=True)))
+        x = (s - piece.s) / jnp.where(piece.h > 0, piece.h, 1.0)
+        total = piece.coefficients[-1]
+        for coefficients in piece.coefficients[-2::-1]:
+            total = coefficients + x * total
+        return piece.y + x * total
 
 
 def curve_of(problem: Problem, setting: Setting, rows: Rows, count: Array) -> Curve:

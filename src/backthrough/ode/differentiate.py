@@ -125,9 +125,9 @@ class Tangent(Program):
     def shapes(self, avals: Sequence[Any], lanes: Lanes) -> list[Any]:
         """Shapes and types of the results."""
         y0_dot, ts = avals[0], avals[self.n_linear + 1]
-        n_points = ts.shape[0] - 1
-        size = y0_dot.shape[0]
-        shape = (n_points, size) if lanes is None else (n_points, size, avals[-1].shape[-1])
+        shape = (ts.shape[0] - 1, y0_dot.shape[0])
+        if lanes is not None:
+            shape = (*shape, lane_count(avals, lanes, self.argument_axes(len(avals))))
         return [ShapedArray(shape, y0_dot.dtype)]
 
     def run(self, arguments: Sequence[Any], lanes: Lanes) -> list[Any]:

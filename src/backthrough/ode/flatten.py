@@ -41,7 +41,7 @@ def flatten(field: Callable[..., PyTree], y0: PyTree, args: PyTree) -> Flat:
     paths, tree = jax.tree_util.tree_flatten_with_path(y0)
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for _, leaf in paths]
     y0 = jax.tree_util.tree_unflatten(tree, [leaf for _, leaf in paths])
-    flat = _to_flat(y0)
+    flat = to_flat(y0)
     time = jnp.zeros((), flat.dtype)
     check_field(field, time, y0, args)
     closed = eqx.filter_closure_convert(lambda t, y, args: field(t, y, args), time, y0, args)
@@ -49,11 +49,11 @@ def flatten(field: Callable[..., PyTree], y0: PyTree, args: PyTree) -> Flat:
     leaves, structure = jax.tree_util.tree_flatten(arrays)
 
     def unflatten(values: Array) -> PyTree:
-        return jax.tree_util.tree_unflatten(tree, _split(values, shapes))
+        return jax.tree_util.tree_unflatten(tree, split(values, shapes))
 
     def flat_field(t: Array, y: Array, leaves: Sequence[Any]) -> Array:
         function, args = eqx.combine(jax.tree_util.tree_unflatten(structure, leaves), static)
-        return _to_flat(function(t, unflatten(y), args))
+        return to_flat(function(t, unflatten(y), args))
 
     return Flat(flat_field, flat, leaves, unflatten)
 
@@ -123,7 +123,8 @@ def check_takes(name: str, function: Callable[..., Any]) -> None:
         ) from None
 
 
-def _to_flat(tree: PyTree) -> Array:
+def to_flat(tree: PyTree) -> Array:
+    """All entries of a pytree as one real vector."""
     parts = []
     for leaf in jax.tree_util.tree_leaves(tree):
         leaf = jnp.ravel(leaf)
@@ -131,7 +132,8 @@ def _to_flat(tree: PyTree) -> Array:
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts)
 
 
-def _split(values: Array, shapes: Sequence[jax.ShapeDtypeStruct]) -> list[Array]:
+def split(values: Array, shapes: Sequence[jax.ShapeDtypeStruct]) -> list[Array]:
+    """The arrays of these shapes in vectors `(..., size)`."""
     leading = values.shape[:-1]
     leaves, at = [], 0
     for shape in shapes:

@@ -38,7 +38,8 @@ RODAS5P = Rosenbrock()
 
 def solve_stages(field: Field, s: Array, y: Array, h: Array, slope: Array) -> tuple[Array, list[Array]]:
     """The state a step further, and the stages; the last one is the estimate of the error."""
-    h = jnp.where(h > 0, h, jnp.finfo(y.dtype).tiny ** 0.75)  # a step of size zero changes nothing
+    there = h > 0  # a step of size zero changes nothing, nor does any derivative by its size
+    h = jnp.where(there, h, jnp.finfo(y.dtype).tiny ** 0.1)
     _, in_time = jax.jvp(lambda s: field(s, y), (s,), (jnp.ones_like(s),))
     _, along = jax.linearize(lambda y: field(s, y), y)
     basis = jnp.eye(y.shape[0], dtype=y.dtype).reshape(y.shape[0], *y.shape[:1], *(1,) * h.ndim)
@@ -54,7 +55,8 @@ def solve_stages(field: Field, s: Array, y: Array, h: Array, slope: Array) -> tu
         if index < 5:
             right = right + numbers.IN_TIME[index] * h * in_time
         ks.append(solve(right))
-    return end + ks[-1], ks
+    ks = [jnp.where(there, k, 0) for k in ks]
+    return jnp.where(there, end, y) + ks[-1], ks
 
 
 def step(field: Field, s: Array, y: Array, h: Array) -> Array:

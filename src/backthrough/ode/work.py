@@ -1,4 +1,4 @@
-"""How much work an evaluation of a field is."""
+"""How much work an evaluation of a field is, and what can be done with it."""
 
 import math
 from dataclasses import replace
@@ -43,6 +43,14 @@ def multiplications(jaxpr: jax_core.Jaxpr) -> int:
             features = eqn.params["dimension_numbers"].rhs_spec[0]
             total += math.prod(shapes[-1]) * math.prod(shapes[1]) // shapes[1][features]
     return total
+
+
+def has_forward_mode(jaxpr: jax_core.Jaxpr) -> bool:
+    """Whether nothing in it has reverse mode only."""
+    names = {eqn.primitive.name for eqn in jaxpr.eqns}
+    if any(name.startswith(("custom_vjp", "backthrough_ode")) for name in names):
+        return False
+    return all(has_forward_mode(part) for eqn in jaxpr.eqns for part in _inside(eqn))
 
 
 def _inside(eqn: jax_core.JaxprEqn) -> list[jax_core.Jaxpr]:

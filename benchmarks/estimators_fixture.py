@@ -154,7 +154,7 @@ def numerics():
     ]
     bad = 0
     for family, logits in cases:
-        if family.name == "Bernoulli":
+        if isinstance(family, BernoulliFamily):
             every = jnp.stack([jnp.zeros_like(logits), jnp.ones_like(logits)])
         else:
             rows = jnp.eye(logits.shape[-1], dtype=logits.dtype)

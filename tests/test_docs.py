@@ -2,16 +2,18 @@
 
 import re
 
+import jax.numpy as jnp
 import pytest
 
 
 @pytest.mark.parametrize(
     ("page", "number"),
     [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
-    + [("docs/estimators.md", number) for number in range(4)]
+    + [("docs/estimators.md", number) for number in range(6)]
     + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
+    + [("docs/your-own-estimator.md", number) for number in range(3)]
     + [pytest.param(page, 0, marks=pytest.mark.slow) for page in ("docs/density.md", "docs/forecast.md")],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
@@ -25,5 +27,18 @@ def test_example(page, number, request, tmp_path, monkeypatch):
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
     if page == "docs/your-own-solver.md" and number == 2:
         assert abs(names["slope"] + 2.718281828**-0.5) < 1e-3
+    if page == "docs/estimators.md" and number == 1:
+        assert names["names"][2] == "CategoricalDisARM"
+    if page == "docs/estimators.md" and number == 3:
+        assert abs(names["baseline"]() - 30.6) < 0.3
+        assert names["logits"].max() < -0.5  # 0.45 is nearer to 0
+    if page == "docs/your-own-estimator.md":
+        if number == 0:  # 1000 gradients, each of 100 samples: standard errors up to .07
+            assert abs(names["slopes"].mean(0) - jnp.array([2.4, 6.0])).max() < 0.5
+        else:
+            assert (names["found"].bias_z < 6).all()
+        if number == 1:
+            variance = names["found"].variance
+            assert variance[0] < 0.2 * variance[1]
     if page == "docs/ode-in-your-model.md" and number == 0:
         assert abs(float(names["model"].gravity) - 9.81) < 0.3

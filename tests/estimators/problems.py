@@ -10,6 +10,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from backthrough.estimators import OneHotCategorical, expect
+from backthrough.estimators.families import read_distribution
 
 LOGITS = np.array([0.5, -1.0, 1.5, 0.0])
 WEIGHT = np.random.RandomState(0).randn(4, 4)
@@ -87,6 +88,13 @@ def exact(name):
         score = hits - (probs[:, 1] if name == "bernoulli" else probs)
         gradient += weight * float(evaluate(jnp.asarray(b))) * score
     return gradient.reshape(-1)
+
+
+def takes(estimator, name):
+    """Whether the estimator works for the problem's distribution."""
+    _, distribution, params = PROBLEMS[name]
+    joint, _ = read_distribution(distribution(jax.tree_util.tree_map(jnp.asarray, params)))
+    return estimator.properties.take(joint)
 
 
 def flat(tree):

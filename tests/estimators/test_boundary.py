@@ -8,6 +8,7 @@ import pytest
 
 from backthrough.core import ArgumentError
 from backthrough.estimators import (
+    ARM,
     REBAR,
     DiCE,
     DisARM,
@@ -41,10 +42,10 @@ def test_enumeration_reaches_the_edge():
     def mean(p):
         return expect(squares, dist.Bernoulli(probs=p), key=jax.random.key(0), estimator=Enumeration())
 
-    value, slope = jax.value_and_grad(mean)(jnp.asarray(PROBS))
+    value, slope = jax.jit(jax.value_and_grad(mean))(jnp.asarray(PROBS))
     assert float(value) == pytest.approx(0.7575, rel=1e-6)
     np.testing.assert_allclose(slope, 0.55**2 - 0.45**2, rtol=1e-5)
-    np.testing.assert_allclose(jax.hessian(mean)(jnp.asarray(PROBS)), 0, atol=1e-6)  # linear in each
+    np.testing.assert_allclose(jax.jit(jax.hessian(mean))(jnp.asarray(PROBS)), 0, atol=1e-6)  # linear in each
 
 
 def test_enumeration_of_categories_reaches_the_edge():
@@ -55,7 +56,7 @@ def test_enumeration_of_categories_reaches_the_edge():
         (lambda p: dist.Categorical(probs=p), lambda b: weights[b]),
     ):
         mean = lambda p: expect(f, make(p), key=jax.random.key(0), estimator=Enumeration())  # noqa: B023,E731
-        value, slope = jax.value_and_grad(mean)(p)
+        value, slope = jax.jit(jax.value_and_grad(mean))(p)
         assert float(value) == pytest.approx(7.75)
         np.testing.assert_allclose(slope, weights - 7.75, rtol=1e-6)  # probabilities are divided by their sum
 
@@ -81,26 +82,46 @@ def test_logits_without_bound_are_certain(name):
     assert np.isfinite(slope[1])
 
 
-def test_a_category_that_cannot_be():
+@pytest.mark.parametrize(
+    "estimator",
+    [REBAR(coupled=True), LeaveOneOut(), MeasureValued()]
+    + [pytest.param(own, marks=pytest.mark.slow) for own in (REBAR(), ScoreFunction(), DiCE())],
+)
+def test_a_category_that_cannot_be(estimator):
     """A logit of -inf: never drawn, slope 0; the rest as if it were not there."""
     weights = jnp.array([100.0, 4.0, 9.0])
     logits = jnp.array([-jnp.inf, 0.3, -0.2])
 
-    def mean(logits, estimator, key, weights):
-        n = estimator.properties.least_samples
+    def mean(logits, key, estimator):
         problem = OneHotCategorical(logits=logits)
-        return expect(lambda b: jnp.sum(b * weights), problem, key=key, estimator=estimator, n_samples=n)
+        return expect(lambda b: jnp.sum(b * weights), problem, key=key, estimator=estimator)
 
-    exact = jax.grad(mean)(logits, Enumeration(), jax.random.key(0), weights)
-    rest = jax.grad(mean)(logits[1:], Enumeration(), jax.random.key(0), weights[1:])
-    np.testing.assert_allclose(exact, [0.0, *rest], rtol=1e-5, atol=1e-7)
+    p = np.array([0.0, *np.asarray(jax.nn.softmax(logits[1:]))])
+    exact = p * (weights - p @ weights)
+    enumerated = jax.jit(jax.grad(lambda own: mean(own, jax.random.key(0), Enumeration())))(logits)
+    np.testing.assert_allclose(enumerated, exact, rtol=1e-5, atol=1e-7)
     keys = jax.random.split(jax.random.key(0), 4000)
-    for estimator in (REBAR(coupled=True), REBAR(), LeaveOneOut(), ScoreFunction(), MeasureValued(), DiCE()):
-        slopes = jax.vmap(lambda key, e=estimator: jax.grad(mean)(logits, e, key, weights))(keys)
-        assert np.isfinite(slopes).all(), estimator
-        np.testing.assert_array_equal(slopes[:, 0], 0)
-        error = slopes.std(0) / np.sqrt(len(keys))
-        assert (np.abs(slopes.mean(0) - exact) <= 6 * error + 1e-5).all(), estimator
+    slopes = jax.jit(jax.vmap(lambda key: jax.grad(mean)(logits, key, estimator)))(keys)
+    assert np.isfinite(slopes).all()
+    np.testing.assert_array_equal(slopes[:, 0], 0)
+    error = slopes.std(0) / np.sqrt(len(keys))
+    assert (np.abs(slopes.mean(0) - exact) <= 6 * error + 1e-5).all()
+
+
+@pytest.mark.parametrize("name", ["Enumeration", "MeasureValued"])
+def test_nearly_certain_bits(name):
+    """d E[f] / d l = p (1 - p) (f(1) - f(0)), of which neither half may be lost where 1 - p rounds to 1."""
+    logits = np.array([-40.0, -17.0, -6.0, 6.0, 17.0, 40.0])
+
+    def mean(own):
+        f = lambda b: jnp.sum(b) - 3 * jnp.sum(1 - b)  # noqa: E731
+        return expect(
+            f, dist.Bernoulli(logits=own), key=jax.random.key(0), estimator=default_estimators()[name]
+        )
+
+    slopes = jax.jit(jax.grad(mean))(jnp.asarray(logits))
+    expected = 4 * np.exp(-np.abs(logits)) / (1 + np.exp(-np.abs(logits))) ** 2
+    np.testing.assert_allclose(slopes, expected, rtol=1e-5)
 
 
 def test_a_weight_of_zero_in_vimco():
@@ -114,9 +135,8 @@ def test_a_weight_of_zero_in_vimco():
 
     logits = jnp.zeros(2)
     keys = jax.random.split(jax.random.key(0), 2000)
-    values, slopes = jax.vmap(jax.value_and_grad(mean), (None, 0))(logits, keys)
-    samples = np.asarray(jax.vmap(lambda key: jnp.isinf(mean(logits, key)))(keys))
-    some = ~samples & np.isfinite(slopes).all(1)
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(mean), (None, 0)))(logits, keys)
+    some = ~np.isinf(values) & np.isfinite(slopes).all(1)
     assert np.isfinite(values[some]).all()
     assert some.mean() > 0.5
 
@@ -128,10 +148,19 @@ def test_what_is_no_probability_is_nan_and_not_a_number_that_looks_right():
         (lambda p: dist.Categorical(p), lambda b: b.astype(float)),
         (lambda p: OneHotCategorical(p), squares),
     ):
-        value = jax.jit(
-            lambda p: expect(f, make(p), key=jax.random.key(0), estimator=ScoreFunction())  # noqa: B023
-        )(jnp.array([-6.0, 0.5, 3.0]))
-        assert jnp.isnan(value)
+        bits = isinstance(make(jnp.array([0.2, 0.8])), dist.BernoulliProbs)
+        for estimator in (ScoreFunction(), Enumeration(), *([ARM()] if bits else [])):
+
+            def mean(p, checked, make=make, f=f, estimator=estimator):
+                return expect(f, make(p), key=jax.random.key(0), estimator=estimator, checked=checked)
+
+            found = jax.jit(jax.value_and_grad(mean), static_argnums=1)(jnp.array([-6.0, 0.5, 3.0]), False)
+            assert jnp.isnan(found[0])
+            assert jnp.isnan(found[1][jnp.array([0, 2])]).all()
+    with pytest.raises(
+        Exception, match=r"a parameter of OneHotCategorical is nan at entry .*outside \[0, 1\]"
+    ):
+        jax.block_until_ready(jax.jit(mean, static_argnums=1)(jnp.array([-6.0, 0.5, 3.0]), True))
 
 
 def test_probabilities_come_first_as_in_numpyro():

@@ -129,7 +129,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     theirs = f"{tmp_path}/my_problem.py"
     for problem, message in (
         ("my_problem:broken", f"{theirs}:9 in broken: your code raised KeyError: 'x'"),
-        ("my_problem:wrapped", f"{theirs}:15 in <lambda>: your code raised IndexError: only integers"),
+        (
+            "my_problem:wrapped",
+            "the NumPy function wrapped.<locals>.<lambda>, called with samples of shape (8,",
+        ),
+        ("my_problem:wrapped", "raised IndexError: only integers"),
         ("my_problem:unwrapped", "the NumPy function must return one number for each of 8 samples"),
         ("unfinished:problem", "unfinished.py:1: your code raised SyntaxError"),
         (

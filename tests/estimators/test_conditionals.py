@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from backthrough.estimators.bernoulli import Bernoulli
-from backthrough.estimators.categorical import Index, OneHot
+from backthrough.estimators.families import BernoulliFamily, CategoricalFamily, OneHotFamily
 
-BERNOULLI, ONE_HOT = Bernoulli(), OneHot()
+BERNOULLI, ONE_HOT = BernoulliFamily(), OneHotFamily()
 N = 40_000
 FALSE_ALARM = 1e-9  # of each Kolmogorov-Smirnov test
 
@@ -73,7 +72,7 @@ def test_the_stable_forms_are_the_textbook_ones():
     gumbel = jnp.asarray(-np.log(-np.log(v)))
     ours = ONE_HOT.condition(jnp.asarray(logits), jnp.eye(5)[2], gumbel)
     np.testing.assert_allclose(ours, expected, rtol=2e-5, atol=2e-5)
-    index = Index()
+    index = CategoricalFamily()
     np.testing.assert_allclose(index.condition(jnp.asarray(logits), jnp.asarray(2), gumbel), ours)
 
 

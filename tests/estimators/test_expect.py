@@ -149,6 +149,27 @@ def test_mixed_second_derivatives_are_refused():
 
     with pytest.raises(ArgumentError, match="second derivative"):
         jax.eval_shape(jax.grad(slope), jnp.ones(4))
+    # the other way round, and of what trains a control variate
+    to_weight = jax.grad(lambda weight, p: loss(p, KEY, f=lambda b: b @ weight))
+    with pytest.raises(ArgumentError, match="second derivative"):
+        jax.eval_shape(jax.jacfwd(to_weight, 1), jnp.ones(4), POINT)
+    to_control = jax.grad(lambda own, p: loss(p, KEY, own))
+    with pytest.raises(ArgumentError, match="second derivative"):
+        jax.eval_shape(lambda p: jax.jacfwd(to_control, 1)(REBAR(), p), POINT)
+
+
+@pytest.mark.parametrize("estimator", [ScoreFunction(), LeaveOneOut(), DisARM(), RELAX(constant()), REBAR()])
+def test_the_hessian_in_what_only_f_depends_on(estimator):
+    """f = (w . b)^2: E of 2 b b', whose entries are 2 p_i p_j, and 2 p_i; 16 within 6 standard errors."""
+
+    @jax.jit
+    @jax.vmap
+    def hessian(key):
+        return jax.hessian(lambda w: loss(POINT, key, estimator, lambda b: (w @ b) ** 2))(jnp.ones(4))
+
+    p = np.asarray(jax.nn.sigmoid(POINT))
+    expected = 2 * (np.outer(p, p) * (1 - np.eye(4)) + np.diag(p))
+    assert np.abs(z_scores(flat(hessian(jax.random.split(KEY, 5000))), expected.ravel())).max() < 6
 
 
 def test_second_derivatives_of_the_exact_ones():

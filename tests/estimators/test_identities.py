@@ -22,7 +22,7 @@ from backthrough.estimators import (
     StraightThrough,
     expect,
 )
-from backthrough.estimators.bernoulli import Bernoulli
+from backthrough.estimators.families import BernoulliFamily
 from estimators.problems import LOGITS, draws, exact, flat, quadratic, z_scores
 
 KEY = jax.random.key(0)
@@ -40,6 +40,7 @@ class Scaled(eqx.Module):
         return self.scale * self.function(z)
 
 
+@eqx.filter_jit
 def gradient(estimator, key=KEY, f=quadratic, logits=POINT, n_samples=1):
     def mean(logits):
         d = dist.Bernoulli(logits=logits)
@@ -48,6 +49,7 @@ def gradient(estimator, key=KEY, f=quadratic, logits=POINT, n_samples=1):
     return jax.grad(mean)(logits)
 
 
+@eqx.filter_jit
 def normal_gradient(estimator, n_samples=3):
     def mean(params):
         d = dist.Normal(params[0], params[1])
@@ -69,6 +71,7 @@ def test_relax_with_nothing_is_the_score_function():
     """f(b) grad log p(b) of the very sample that its value belongs to."""
     nothing = RELAX(Scaled(jnp.asarray(0.0), lambda z: jnp.sum(z)))
 
+    @jax.jit
     def sample(key):
         """The sample itself: the gradient of w . b with respect to w."""
 
@@ -80,7 +83,7 @@ def test_relax_with_nothing_is_the_score_function():
     for key in jax.random.split(KEY, 3):
         b = sample(key)
         assert ((b == 0) | (b == 1)).all()
-        expected = quadratic(b) * (b - jax.nn.sigmoid(POINT))
+        expected = float(jax.jit(quadratic)(b)) * np.asarray(b - jax.nn.sigmoid(POINT))
         np.testing.assert_allclose(gradient(nothing, key), expected, rtol=1e-5)
 
 
@@ -149,6 +152,7 @@ def test_control_gradients_are_those_of_the_variance():
 def test_control_gradients_have_the_square_of_the_weight():
     """Of either sign: who maximises still lowers the variance."""
 
+    @jax.jit
     def to_scale(weight):
         def mean(estimator):
             return weight * expect(quadratic, dist.Bernoulli(logits=POINT), key=KEY, estimator=estimator)
@@ -207,20 +211,19 @@ def test_leave_one_out_is_vargrad():
 
     for n in (2, 5):
         ours = gradient(LeaveOneOut(), f=f, n_samples=n)
-        samples = jax.vmap(lambda key: jnp.asarray(POINT + _noise(key) > 0, POINT.dtype))(
-            jax.random.split(KEY, n)
-        )
+        draw = jax.vmap(lambda key: jnp.asarray(POINT + _noise(key) > 0, POINT.dtype))
+        samples = jax.jit(draw)(jax.random.split(KEY, n))
 
         def half_variance(logits):
             ratios = jax.vmap(lambda b: log_q(logits, b) - quadratic(b))(samples)  # noqa: B023
             return 0.5 * jnp.var(ratios, ddof=1)
 
-        np.testing.assert_allclose(ours, jax.grad(half_variance)(POINT), rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(ours, jax.jit(jax.grad(half_variance))(POINT), rtol=1e-4, atol=1e-6)
 
 
 def _noise(key):
     """The noise that `expect` draws for one Bernoulli array, from the key of one sample."""
-    return Bernoulli().noise(POINT, key=key)
+    return BernoulliFamily().noise(POINT, key=key)
 
 
 def test_reinmax_is_the_formula_of_its_authors():
@@ -241,7 +244,7 @@ def test_reinmax_is_the_formula_of_its_authors():
             d = OneHotCategorical(logits=logits)
             return expect(f, d, key=KEY, estimator=ReinMax(temperature))  # noqa: B023
 
-        ours, sample = jax.grad(mean, (0, 1))(jnp.asarray(logits), jnp.asarray(weight))
+        ours, sample = jax.jit(jax.grad(mean, (0, 1)))(jnp.asarray(logits), jnp.asarray(weight))
         sample = np.asarray(sample)
         assert ((sample == 0) | (sample == 1)).all()
         shifted = 0.5 * (softmax(logits / temperature) + sample)
@@ -282,7 +285,7 @@ def test_a_moving_average_lowers_the_variance_and_stays_unbiased():
     with_baseline = draws("bernoulli", ScoreFunction(baseline), 1, 50_000)
     assert np.abs(z_scores(with_baseline, exact("bernoulli"))).max() < 6
     assert with_baseline.var(0).sum() < 0.5 * draws("bernoulli", ScoreFunction(), 1, 50_000).var(0).sum()
-    slopes = jax.grad(lambda own: expect(quadratic, dist.Bernoulli(logits=POINT), key=KEY, estimator=own))(
-        ScoreFunction(baseline)
-    )
+    bits = dist.Bernoulli(logits=POINT)
+    trained = eqx.filter_jit(jax.grad(lambda own: expect(quadratic, bits, key=KEY, estimator=own)))
+    slopes = trained(ScoreFunction(baseline))
     assert all(float(leaf) == 0 for leaf in jax.tree_util.tree_leaves(slopes))

@@ -15,6 +15,8 @@ from backthrough.estimators import (
     LAX,
     REBAR,
     RELAX,
+    RODEO,
+    CategoricalDisARM,
     Concrete,
     DisARM,
     Enumeration,
@@ -26,10 +28,11 @@ from backthrough.estimators import (
     ScoreFunction,
     StraightThrough,
     StraightThroughGumbel,
+    compare,
     expect,
     numpy_function,
 )
-from backthrough.estimators.reading import check_categories
+from backthrough.estimators.families.parameters import check_categories
 from estimators.problems import constant
 
 KEY = jax.random.key(0)
@@ -118,9 +121,14 @@ def test_temperatures():
 
 
 def test_numbers_of_samples():
-    refused("LeaveOneOut needs n_samples of 2 or more, got 1", ask, estimator=LeaveOneOut())
+    refused("LeaveOneOut needs n_samples of 2 or more, got 1", ask, estimator=LeaveOneOut(), n_samples=1)
     refused("DisARM needs an even n_samples of 2 or more, got 3", ask, estimator=DisARM(), n_samples=3)
-    refused("ARM needs an even n_samples of 2 or more, got 1", ask, estimator=ARM())
+    refused("ARM needs an even n_samples of 2 or more, got 1", ask, estimator=ARM(), n_samples=1)
+    problem = (total, dist.Bernoulli(logits=LOGITS))
+    wrong = {"mine": (DisARM(), 3)}
+    refused(
+        "mine needs an even n_samples of 2 or more, got 3", compare, wrong, *problem, key=KEY, n_samples=100
+    )
     refused("n_samples must be at least 1, got 0", ask, n_samples=0)
     wide = dist.Bernoulli(logits=jnp.zeros(13))
     refused("Enumeration would need 8,192 outcomes; at most 4,096", ask, d=wide, estimator=Enumeration())
@@ -185,6 +193,72 @@ def test_control_variates():
     refused("control has no trainable array", LAX, lambda z: 0.0)
     network = eqx.nn.MLP(3, 2, 4, 1, key=KEY)
     refused(r"control must return one number for one sample, got shape \(2,\)", ask, estimator=RELAX(network))
+
+
+def test_what_f_returns_beside_the_number():
+    refused("f returned None instead of one number; is its `return` missing", ask, lambda b: None)
+    refused("f must return one number, got a tuple of 2; .*return the number alone", ask, lambda b: (b[0], b))
+    refused("f must return one number, got a dict of 1", ask, lambda b: {"loss": b[0]})
+
+
+def test_a_numpy_function_inside_another_function():
+    f = numpy_function(lambda b: b.sum(1))
+    for estimator in (REBAR(), StraightThrough(), RELAX(constant(), temperature=0.5)):
+        loss = lambda p: ask(lambda b: 2 * f(b), dist.Bernoulli(logits=p), estimator)  # noqa: B023,E731
+        refused(
+            "the derivative of the NumPy function .*<lambda> was asked for, and there is",
+            jax.grad(loss),
+            LOGITS,
+        )
+    for estimator in (LeaveOneOut(), RELAX(constant()), DisARM()):
+        n = estimator.properties.least_samples
+        loss = lambda p: ask(lambda b: 2 * f(b), dist.Bernoulli(logits=p), estimator, n_samples=n)  # noqa: B023,E731
+        assert np.isfinite(jax.jit(jax.grad(loss))(LOGITS)).all()
+
+
+def test_what_a_numpy_function_raises():
+    def simulator(b):
+        raise KeyError("no such leaf")
+
+    message = (
+        r"the NumPy function .*simulator, called with samples of shape \(2, 3\), raised KeyError: 'no such"
+    )
+    f = numpy_function(simulator)
+    refused(message, ask, f, n_samples=2)  # at once
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message) as caught:
+        jax.block_until_ready(jax.jit(lambda key: ask(f, key=key, n_samples=2))(KEY))
+    assert "raised KeyError: 'no such leaf' (" in str(caught.value).strip().splitlines()[-1]
+
+
+def test_a_control_of_another_size():
+    """z comes one sample at a time: three numbers here."""
+    network = eqx.nn.MLP(4, "scalar", 4, 1, key=KEY)
+    for estimator in (RELAX(network), RELAX(network, temperature=0.5)):
+        refused(
+            r"control does not work for one sample at a time, which it gets with shape \(3,\)",
+            ask,
+            estimator=estimator,
+        )
+    normal = dist.Normal(jnp.zeros(3), 1.0)
+    refused(r"control does not work .* with shape \(3,\)", ask, d=normal, estimator=LAX(network))
+    refused(
+        r"control of RODEO does not work .* with shape \(2,\)", ask, estimator=RODEO(network), n_samples=2
+    )
+    takes_one = eqx.Partial(lambda value, x: value, jnp.ones(()))
+    refused("baseline does not work", ask, estimator=ScoreFunction(takes_one))
+
+
+def test_parameters_of_too_few_bits():
+    small = dist.Bernoulli(logits=jnp.zeros(3, jnp.float8_e4m3fn))
+    refused("logits of Bernoulli must be of half precision at the least, got float8_e4m3fn", ask, d=small)
+
+
+@pytest.mark.filterwarnings("ignore:OneHotCategorical has one category")
+def test_one_category():
+    d = OneHotCategorical(logits=jnp.zeros((2, 1)))
+    refused("needs two categories or more", ask, d=d, estimator=CategoricalDisARM(), n_samples=2)
+    slopes = jax.jit(jax.grad(lambda p: ask(d=OneHotCategorical(logits=p))))(jnp.zeros((2, 1)))
+    assert (slopes == 0).all()
 
 
 def test_values_of_one_hot_vectors():

@@ -26,7 +26,7 @@ from backthrough.estimators import (
     StraightThroughGumbel,
     expect,
 )
-from estimators.problems import PROBLEMS, constant, draws, exact, flat, z_scores
+from estimators.problems import PROBLEMS, constant, draws, exact, flat, takes, z_scores
 
 N = 100_000
 
@@ -61,7 +61,6 @@ UNBIASED = {
     "LAX": (lambda: LAX(bent()), 1, {}),
     "reparameterisation": (lambda: Reparameterisation(), 1, {}),
 }
-FAMILY_OF = {"bernoulli": "Bernoulli", "one-hot": "OneHotCategorical", "index": "Categorical"}
 QUICK = {"bernoulli", "normal"}
 ALSO_QUICK = {("REBAR coupled", "one-hot"), ("RELAX with f", "mixture"), ("RELAX", "index")}
 CASES = [
@@ -70,8 +69,7 @@ CASES = [
     )
     for name, (make, _, _) in UNBIASED.items()
     for problem in PROBLEMS
-    if {FAMILY_OF.get(problem, "Normal")} | ({"Bernoulli"} if problem == "mixture" else set())
-    <= set(make().properties.families)
+    if takes(make(), problem)
 ]
 
 

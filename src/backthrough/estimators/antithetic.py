@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.core import PRNGKey, Scalar
 from backthrough.estimators.attach import attach
 from backthrough.estimators.estimator import Estimator, Problem, Properties
-from backthrough.estimators.joint import Parts
+from backthrough.estimators.families import BernoulliFamily, Parts
 
-BERNOULLI = Properties(True, False, False, ("Bernoulli",), least_samples=2)
+PAIRS_OF_BITS = Properties(unbiased=True, families=(BernoulliFamily,), least_samples=2, in_pairs=True)
 Values = Float[Array, "..."]
 
 
@@ -24,15 +24,15 @@ class ARM(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return BERNOULLI
+        return PAIRS_OF_BITS
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` / 2 pairs."""
 
         def weigh(logits: Values, noise: Values, b: Values, other: Values) -> Values:
-            return 2 * jax.nn.sigmoid(noise) - 1
+            return jnp.where(jnp.isnan(logits), jnp.nan, 2 * jax.nn.sigmoid(noise) - 1)
 
-        return _over_pairs("ARM", problem, key, n_samples, weigh)
+        return _over_pairs(problem, key, n_samples, weigh)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
@@ -48,7 +48,7 @@ class DisARM(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return BERNOULLI
+        return PAIRS_OF_BITS
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` / 2 pairs."""
@@ -56,21 +56,15 @@ class DisARM(Estimator):
         def weigh(logits: Values, noise: Values, b: Values, other: Values) -> Values:
             return (b - other) * jax.nn.sigmoid(jnp.abs(logits))
 
-        return _over_pairs("DisARM", problem, key, n_samples, weigh)
+        return _over_pairs(problem, key, n_samples, weigh)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
         return n_samples
 
 
-def _over_pairs(
-    name: str, problem: Problem, key: PRNGKey, n_samples: int, weigh: Callable[..., Values]
-) -> Scalar:
+def _over_pairs(problem: Problem, key: PRNGKey, n_samples: int, weigh: Callable[..., Values]) -> Scalar:
     """The mean over pairs of half the difference of f times a weight for each variable."""
-    if n_samples < 2 or n_samples % 2:
-        raise ArgumentError(
-            f"{name} needs an even n_samples of 2 or more, got {n_samples}: f is evaluated at pairs"
-        )
     params, joint = problem.fixed_params(), problem.joint
 
     def draw(key: PRNGKey) -> tuple[Scalar, Parts]:

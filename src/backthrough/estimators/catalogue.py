@@ -9,12 +9,11 @@ from jaxtyping import Array, Float
 
 from backthrough.core import PyTree, Scalar
 from backthrough.estimators.antithetic import ARM, DisARM
-from backthrough.estimators.control import LAX, REBAR, RELAX
+from backthrough.estimators.control_variates import LAX, REBAR, RELAX, RODEO, DoubleCV
 from backthrough.estimators.dice import DiCE
-from backthrough.estimators.double_cv import DoubleCV
 from backthrough.estimators.estimator import Estimator, Properties
 from backthrough.estimators.exact import MOST_OUTCOMES, Enumeration
-from backthrough.estimators.joint import read_distribution
+from backthrough.estimators.families import read_distribution
 from backthrough.estimators.measure_valued import MeasureValued
 from backthrough.estimators.numpy_function import NumpyFunction
 from backthrough.estimators.pathwise import (
@@ -24,7 +23,6 @@ from backthrough.estimators.pathwise import (
     StraightThrough,
     StraightThroughGumbel,
 )
-from backthrough.estimators.rodeo import RODEO
 from backthrough.estimators.score import LeaveOneOut, ScoreFunction
 from backthrough.estimators.stick_breaking import CategoricalDisARM
 
@@ -84,13 +82,12 @@ def suitable_estimators(f: Callable[[Any], Any], dist: PyTree) -> dict[str, Esti
     (True, False)
     """
     joint, params = read_distribution(dist)
-    families = {family.name for family in joint.families}
     opaque = isinstance(f, NumpyFunction)
     suitable = {}
     for name, estimator in default_estimators().items():
         able = estimator.properties
-        fits = families <= set(able.families) and not (opaque and able.needs_gradient)
-        if fits and not (name == "Enumeration" and joint.n_outcomes(params) > MOST_OUTCOMES):
+        fits = able.take(joint) and not (opaque and able.needs_gradient)
+        if fits and not (isinstance(estimator, Enumeration) and joint.n_outcomes(params) > MOST_OUTCOMES):
             suitable[name] = estimator
     return suitable
 

@@ -17,7 +17,7 @@ from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integ
 from backthrough.estimators.estimator import Estimator, Problem
 from backthrough.estimators.exact import MOST_OUTCOMES, Enumeration
 from backthrough.estimators.expectation import make_problem
-from backthrough.estimators.joint import Parts
+from backthrough.estimators.families import FiniteFamily, Parts
 from backthrough.estimators.score import LeaveOneOut
 from backthrough.train import ProgressBar
 
@@ -125,7 +125,7 @@ def compare(
     n_samples = check_integer("n_samples", n_samples, minimum=100)
     if not estimators:
         raise ArgumentError("estimators is empty: give at least one, as in {'DisARM': DisARM()}")
-    chosen = {name: _with_samples(own) for name, own in estimators.items()}
+    chosen = {name: _with_samples(name, own) for name, own in estimators.items()}
     problems = {name: make_problem(f, dist, estimator) for name, (estimator, _) in chosen.items()}
     keys = jax.random.split(key, len(chosen) + 1)
     truth, truth_variance, reference = _reference(next(iter(problems.values())), keys[-1], n_samples)
@@ -156,17 +156,16 @@ def compare(
     )
 
 
-def _with_samples(own: Estimator | tuple[Estimator, int]) -> tuple[Estimator, int]:
-    if isinstance(own, Estimator):
-        return own, own.properties.least_samples
-    return own[0], check_integer("samples of an estimator", own[1], minimum=1)
+def _with_samples(name: str, own: Estimator | tuple[Estimator, int]) -> tuple[Estimator, int]:
+    estimator, n_samples = (own, None) if isinstance(own, Estimator) else own
+    return estimator, estimator.properties.check_n_samples(name, n_samples)
 
 
 def _reference(
     problem: Problem, key: PRNGKey, n_samples: int
 ) -> tuple[Float[np.ndarray, "parameter"], Float[np.ndarray, "parameter"] | float, str]:
     """The gradient, the variance of its error, and how it was found."""
-    if all(family.discrete for family in problem.joint.families):
+    if all(isinstance(family, FiniteFamily) for family in problem.joint.families):
         n_outcomes = problem.joint.n_outcomes(problem.params)
         if n_outcomes <= MOST_OUTCOMES:
             gradient = jax.jit(_gradient(problem, Enumeration(), 1))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from backthrough.core import PRNGKey, Scalar
 from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
-from backthrough.estimators.joint import FAMILY_NAMES
+from backthrough.estimators.families import Family
 
 
 class DiCE(Estimator):
@@ -18,7 +18,7 @@ class DiCE(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased in every derivative, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES)
+        return Properties(unbiased=True, families=(Family,))
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""

@@ -10,30 +10,49 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar
-from backthrough.estimators.joint import Joint, Parts
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer
+from backthrough.estimators.families import Family, Joint, Parts, at_least_single
+from backthrough.estimators.host_checks import check_value_of_f, watched
 from backthrough.estimators.numpy_function import NumpyFunction
-from backthrough.estimators.reading import at_least_single
-from backthrough.estimators.watching import check_value_of_f, watched
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Properties:
     """What an estimator is and what it asks for.
 
     Attributes:
         unbiased: Whether its expectation is the gradient of E[f(b)].
+        families: Classes of families; it works for distributions whose family is of one of them.
         needs_gradient: Whether f must be differentiable.
         needs_relaxed: Whether f must have a meaning between the values of a discrete b.
-        families: The families of distributions that it works for.
         least_samples: The fewest samples of one gradient.
+        in_pairs: Whether the number of samples must be even.
     """
 
     unbiased: bool
-    needs_gradient: bool
-    needs_relaxed: bool
-    families: tuple[str, ...]
+    families: tuple[type[Family], ...]
+    needs_gradient: bool = False
+    needs_relaxed: bool = False
     least_samples: int = 1
+    in_pairs: bool = False
+
+    def take(self, joint: Joint) -> bool:
+        """Whether all families are of those that it works for."""
+        return all(isinstance(family, self.families) for family in joint.families)
+
+    def check_n_samples(self, name: str, n_samples: int | None) -> int:
+        """How many samples are drawn: the fewest that work if no number is given.
+
+        Raises:
+            ArgumentError: if it cannot work with so many, naming whose properties these are.
+        """
+        if n_samples is None:
+            return self.least_samples
+        n_samples = check_integer("n_samples", n_samples, minimum=1)
+        if n_samples < self.least_samples or (self.in_pairs and n_samples % 2):
+            even = "an even n_samples" if self.in_pairs else "n_samples"
+            raise ArgumentError(f"{name} needs {even} of {self.least_samples} or more, got {n_samples}")
+        return n_samples
 
 
 class Problem(eqx.Module):
@@ -80,14 +99,19 @@ class Problem(eqx.Module):
         joint, key = self.joint, jax.random.key(0)
         return jax.eval_shape(lambda: joint.present_sample(joint.sample(self.params, key=key)))
 
+    def fault(self) -> Scalar:
+        """0; NaN if a parameter is NaN, as what is no probability makes it."""
+        leaves = jax.tree_util.tree_leaves(self.fixed_params())
+        wrong = jnp.stack([jnp.isnan(leaf).any() for leaf in leaves]).any()
+        return jnp.where(wrong, jnp.nan, 0.0).astype(leaves[0].dtype)
+
     def finished(self, value: Scalar) -> Scalar:
-        """The estimate in the type of f; NaN where a parameter is, as what is no probability makes it.
+        """The estimate in the type of f; NaN where a parameter is.
 
         The types of f are looked up only for distributions of half precision, where they may be smaller than
         those that the estimate was computed in.
         """
-        wrong = [jnp.isnan(leaf).any() for leaf in jax.tree_util.tree_leaves(self.fixed_params())]
-        value = value + jnp.where(jnp.stack(wrong).any(), jnp.nan, 0.0).astype(value.dtype)
+        value = value + self.fault().astype(value.dtype)
         if all(dtype.itemsize >= 4 for dtype in self.joint.dtypes):
             return value
         of_f = jax.eval_shape(lambda b: jnp.asarray(self.f(b)), self.example())
@@ -95,7 +119,11 @@ class Problem(eqx.Module):
 
 
 class Estimator(eqx.Module):
-    """An estimate of E[f(b)] whose derivative is an estimate of the derivative."""
+    """An estimate of E[f(b)] whose derivative is an estimate of the derivative.
+
+    To write one, derive from this class; its arrays are trained by the gradient of the variance if they take
+    part in the gradients that `attach` gets.
+    """
 
     @property
     @abc.abstractmethod
@@ -106,8 +134,10 @@ class Estimator(eqx.Module):
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The Monte Carlo mean of f, with the estimator's gradient.
 
-        Raises:
-            ArgumentError: if it cannot work with so many samples.
+        Args:
+            problem: What is estimated; its families are of those in `properties`.
+            key: Typed key.
+            n_samples: A number of samples that `properties` allow.
         """
 
     @abc.abstractmethod
@@ -120,12 +150,46 @@ def sample_keys(key: PRNGKey, n_samples: int) -> Key[Array, "sample"]:
     return key[None] if n_samples == 1 else jax.random.split(key, n_samples)
 
 
+def hold_closure(name: str, function: Callable[..., Any], *example: PyTree) -> Callable[..., Any]:
+    """The function with what it closes over held fixed; arrays of its own, as of a module, stay trained.
+
+    Else the gradient of the variance would reach, say, the logits of the distribution through a function that
+    uses them, and be added to theirs.
+
+    Raises:
+        ArgumentError: if it does not work at what it is called with, `example`: arrays or their shapes.
+    """
+    arrays, rest = eqx.partition(function, eqx.is_inexact_array)
+
+    def call(arrays: PyTree, *arguments: PyTree) -> Any:
+        return eqx.combine(arrays, rest)(*arguments)
+
+    try:
+        converted = eqx.filter_closure_convert(call, arrays, *example)
+    except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
+        shapes = ", ".join(str(leaf.shape) for leaf in jax.tree_util.tree_leaves(example))
+        raise ArgumentError(
+            f"{name} does not work for one sample at a time, which it gets with shape {shapes}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    consts, code = eqx.partition(converted, eqx.is_inexact_array)
+    held = eqx.combine(jax.lax.stop_gradient(consts), code)
+    return lambda *arguments: held(arrays, *arguments)
+
+
 def one_number(name: str, value: Any) -> Scalar:
     """The value as a scalar array, in single precision at the least.
 
     Raises:
         ArgumentError: if it is not one floating-point number.
     """
+    if value is None:
+        raise ArgumentError(f"{name} returned None instead of one number; is its `return` missing?")
+    if isinstance(value, (tuple, list, dict)):
+        raise ArgumentError(
+            f"{name} must return one number, got a {type(value).__name__} of {len(value)}; an expectation "
+            "has no place for what else it computes: return the number alone"
+        )
     array = jnp.asarray(value)
     if array.shape != ():
         raise ArgumentError(
@@ -135,3 +199,8 @@ def one_number(name: str, value: Any) -> Scalar:
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ArgumentError(f"{name} must return a floating-point number, got {array.dtype}")
     return at_least_single(array)
+
+
+def scaled(factor: Scalar, parts: Parts) -> Parts:
+    """Every array times a number."""
+    return jax.tree_util.tree_map(lambda leaf: factor * leaf, parts)

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.estimator import Estimator, Problem, Properties
+from backthrough.estimators.families import FiniteFamily
 
 MOST_OUTCOMES = 4096
 
@@ -18,7 +19,7 @@ class Enumeration(Estimator):
     @property
     def properties(self) -> Properties:
         """Exact, for values of f only."""
-        return Properties(True, False, False, ("Bernoulli", "Categorical", "OneHotCategorical"))
+        return Properties(unbiased=True, families=(FiniteFamily,))
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The sum. `key` and `n_samples` change nothing.
@@ -34,7 +35,8 @@ class Enumeration(Estimator):
             )
         outcomes = problem.joint.all_outcomes(problem.params)
         values = jax.vmap(problem.value)(outcomes)
-        return jnp.sum(problem.joint.outcome_probabilities(problem.params, problem.given_probs) * values)
+        probs = problem.joint.outcome_probabilities(problem.params, problem.given_probs)
+        return jnp.sum(probs * (1 + problem.fault()) * values)
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One for each outcome."""

@@ -6,13 +6,19 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+from jax.core import Tracer
 
-from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
 from backthrough.estimators.catalogue import names_of_those_that
 from backthrough.estimators.estimator import Estimator, Problem
-from backthrough.estimators.joint import read_distribution, read_given_probs
+from backthrough.estimators.families import (
+    CategoricalFamily,
+    names_of,
+    read_distribution,
+    read_given_probs,
+)
+from backthrough.estimators.host_checks import check_parameter, plain_errors, watched
 from backthrough.estimators.numpy_function import NumpyFunction
-from backthrough.estimators.watching import check_parameter, watched
 
 
 def expect(
@@ -21,15 +27,17 @@ def expect(
     *,
     key: PRNGKey,
     estimator: Estimator,
-    n_samples: int = 1,
+    n_samples: int | None = None,
     checked: bool = False,
 ) -> Scalar:
     """A Monte Carlo mean of f(b), b ~ dist, whose `jax.grad` is the estimator's.
 
     The gradient reaches the parameters of `dist`, whatever `f` closes over, and the arrays of a learned
-    control variate or baseline: the latter get the gradient of the estimate's squared norm, which is the
-    gradient of its variance. Composes with `jit`, `vmap`, `scan` and `grad`; make `dist` inside a vmapped
-    function.
+    control variate or baseline: the latter get the gradient of the estimate's variance. What a control
+    variate or baseline closes over gets none, nor do parameters of `dist` that are passed to it; what else
+    was computed from parameters must be passed as `jax.lax.stop_gradient(...)`.
+
+    Composes with `jit`, `vmap`, `scan` and `grad`; make `dist` inside a vmapped function.
 
         >>> import jax, jax.numpy as jnp, numpyro.distributions as dist
         >>> from backthrough.estimators import Enumeration
@@ -47,15 +55,15 @@ def expect(
             of these, independent of each other. All entries of a batch shape are variables of one sample.
         key: Typed key.
         estimator: How the gradient is estimated.
-        n_samples: Samples that are averaged over.
+        n_samples: Samples that are averaged over; by default the fewest that it works with.
         checked: Whether values of f and parameters are looked at while a compiled program runs, at the price
             of a call to the host for each. JAX raises what is found as its own error, which carries the
             message.
 
     Returns:
         The mean of f, in its type; that of the relaxed problem for `Concrete`, the exact one for
-        `Enumeration`. NaN if a parameter is. What is in half precision is drawn and averaged in single
-        precision.
+        `Enumeration`. NaN if a parameter is, and so is the gradient of that parameter. What is in half
+        precision is drawn and averaged in single precision.
 
     Raises:
         ArgumentError: if the estimator cannot work for `f` or `dist`, naming those that can; or if a
@@ -63,9 +71,11 @@ def expect(
             also for a value of f that is not finite, naming the sample, and for a parameter that is nan.
     """
     check_key(key)
-    n_samples = check_integer("n_samples", n_samples, minimum=1)
     problem = make_problem(f, dist, estimator, checked=checked)
-    return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
+    n_samples = estimator.properties.check_n_samples(type(estimator).__name__, n_samples)
+    estimator = hold_parameters(estimator, dist)
+    with plain_errors():
+        return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
 
 
 class Auxiliary(NamedTuple):
@@ -86,7 +96,7 @@ def value_and_grad(
     *,
     key: PRNGKey,
     estimator: Estimator,
-    n_samples: int = 1,
+    n_samples: int | None = None,
     checked: bool = False,
 ) -> tuple[Scalar, PyTree, Auxiliary]:
     """The mean of f and its gradient, with the variance taken on `params` instead of the distribution's own.
@@ -109,7 +119,7 @@ def value_and_grad(
         params: A pytree; its floating-point arrays get gradients.
         key: Typed key.
         estimator: How the gradient is estimated.
-        n_samples: Samples that are averaged over.
+        n_samples: Samples that are averaged over; by default the fewest that it works with.
         checked: As for `expect`.
 
     Returns:
@@ -137,6 +147,17 @@ def value_and_grad(
     return value, grads, Auxiliary(control_grads)
 
 
+def hold_parameters(estimator: Estimator, dist: PyTree) -> Estimator:
+    """The estimator; those of its arrays that are parameters of `dist` are not trained by the variance."""
+    leaves = jax.tree_util.tree_leaves(dist)
+
+    def held(leaf: Any) -> Any:
+        traced = isinstance(leaf, Tracer)  # else there is no gradient, and arrays may well be shared
+        return jax.lax.stop_gradient(leaf) if traced and any(leaf is own for own in leaves) else leaf
+
+    return jax.tree_util.tree_map(held, estimator)
+
+
 def make_problem(
     f: Callable[[Any], Any], dist: PyTree, estimator: Estimator, *, checked: bool = False
 ) -> Problem:
@@ -150,20 +171,18 @@ def make_problem(
     if not callable(f):
         raise ArgumentError(f"f must be a function of one sample, got {f!r}")
     joint, params = read_distribution(dist)
-    families = {family.name for family in joint.families}
-    able = estimator.properties
-    name = type(estimator).__name__
-    opaque = isinstance(f, NumpyFunction)
-    if not families <= set(able.families):
-        others = names_of_those_that(lambda own: families <= set(own.families))
-        if "Categorical" in families and able.needs_relaxed:
+    able, name = estimator.properties, type(estimator).__name__
+    if not able.take(joint):
+        got = sorted({family.name for family in joint.families})
+        others = names_of_those_that(lambda own: own.take(joint))
+        if able.needs_relaxed and any(isinstance(family, CategoricalFamily) for family in joint.families):
             others += "; or give a OneHotCategorical, whose samples can be relaxed"
         raise ArgumentError(
-            f"{name} works for {', '.join(able.families)} variables, got {', '.join(sorted(families))}. For "
-            f"these there are {others}"
+            f"{name} works for {names_of(able.families)} variables, got {', '.join(got)}. For these there "
+            f"are {others}"
         )
-    if opaque and able.needs_gradient:
-        others = names_of_those_that(lambda own: families <= set(own.families) and not own.needs_gradient)
+    if isinstance(f, NumpyFunction) and able.needs_gradient:
+        others = names_of_those_that(lambda own: own.take(joint) and not own.needs_gradient)
         raise ArgumentError(
             f"{name} needs the gradient of f, which a NumPy function has not. Without it work {others}"
         )

@@ -6,10 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key, log_mean_exp
+from backthrough.core import PRNGKey, PyTree, Scalar, check_key, log_mean_exp
 from backthrough.estimators.attach import attach
+from backthrough.estimators.estimator import scaled
 from backthrough.estimators.expectation import make_problem
-from backthrough.estimators.score import LeaveOneOut, scaled
+from backthrough.estimators.score import LeaveOneOut
 
 
 def vimco(log_weight: Callable[[Any], Any], dist: PyTree, *, key: PRNGKey, n_samples: int) -> Scalar:
@@ -39,9 +40,7 @@ def vimco(log_weight: Callable[[Any], Any], dist: PyTree, *, key: PRNGKey, n_sam
         ArgumentError: if `n_samples` is below 2, or as `expect`.
     """
     check_key(key)
-    n_samples = check_integer("n_samples", n_samples, minimum=1)
-    if n_samples < 2:
-        raise ArgumentError("vimco needs n_samples of 2 or more, got 1: a weight is compared with the others")
+    n_samples = LeaveOneOut().properties.check_n_samples("vimco", n_samples)
     problem = make_problem(log_weight, dist, LeaveOneOut())
     joint, params = problem.joint, problem.fixed_params()
 

@@ -9,10 +9,9 @@ from jaxtyping import Array, Float
 from backthrough.core import PRNGKey, Scalar
 from backthrough.estimators.attach import first_derivative_only
 from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
-from backthrough.estimators.joint import Parts
-from backthrough.estimators.reading import check_temperature
+from backthrough.estimators.families import ReparameterisedFamily, SoftFamily, check_temperature
 
-RELAXABLE = ("Bernoulli", "OneHotCategorical", "Normal")
+SOFT = (SoftFamily, ReparameterisedFamily)
 Values = Float[Array, "..."]
 
 
@@ -22,7 +21,7 @@ class Reparameterisation(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased; f must be differentiable."""
-        return Properties(True, True, False, ("Normal",))
+        return Properties(unbiased=True, families=(ReparameterisedFamily,), needs_gradient=True)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws; it has derivatives of every order."""
@@ -56,7 +55,7 @@ class Concrete(Estimator):
     @property
     def properties(self) -> Properties:
         """Biased; f must be differentiable between the values of b."""
-        return Properties(False, True, True, RELAXABLE)
+        return Properties(unbiased=False, families=SOFT, needs_gradient=True, needs_relaxed=True)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` relaxed draws."""
@@ -79,13 +78,13 @@ class StraightThrough(Estimator):
     @property
     def properties(self) -> Properties:
         """Biased; f must be differentiable."""
-        return Properties(False, True, False, RELAXABLE)
+        return Properties(unbiased=False, families=SOFT, needs_gradient=True)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
 
-        def stand_in(logits: Parts, z: Parts, b: Parts) -> Parts:
-            return problem.joint.soften(logits, jnp.ones(()))
+        def stand_in(family: SoftFamily, logits: Values, z: Values, b: Values) -> Values:
+            return family.soften(logits, jnp.ones(()))
 
         return _through(problem, key, n_samples, stand_in)
 
@@ -109,13 +108,13 @@ class StraightThroughGumbel(Estimator):
     @property
     def properties(self) -> Properties:
         """Biased; f must be differentiable."""
-        return Properties(False, True, False, RELAXABLE)
+        return Properties(unbiased=False, families=SOFT, needs_gradient=True)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
 
-        def stand_in(logits: Parts, z: Parts, b: Parts) -> Parts:
-            return problem.joint.soften(z, jnp.asarray(self.temperature))
+        def stand_in(family: SoftFamily, logits: Values, z: Values, b: Values) -> Values:
+            return family.soften(z, jnp.asarray(self.temperature))
 
         return _through(problem, key, n_samples, stand_in)
 
@@ -142,23 +141,16 @@ class ReinMax(Estimator):
     @property
     def properties(self) -> Properties:
         """Biased; f must be differentiable."""
-        return Properties(False, True, False, RELAXABLE)
+        return Properties(unbiased=False, families=SOFT, needs_gradient=True)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
-        joint = problem.joint
 
-        def stand_in(logits: Parts, z: Parts, b: Parts) -> Parts:
-            flat = joint.soften(logits, jnp.asarray(self.temperature))
-            plain = joint.soften(logits, jnp.ones(()))
-            shifted = [
-                own if not family.discrete else _as_softmax(family.name, 0.5 * (soft + hard), own)
-                for family, soft, hard, own in zip(joint.families, flat, b, logits, strict=True)
-            ]
-            return [
-                new if not family.discrete else 2 * new - 0.5 * own
-                for family, new, own in zip(joint.families, shifted, plain, strict=True)
-            ]
+        def stand_in(family: SoftFamily, logits: Values, z: Values, b: Values) -> Values:
+            flat = family.soften(logits, jnp.asarray(self.temperature))
+            value = jax.lax.stop_gradient(0.5 * (flat + b))
+            shifted = value + family.soften_tangent(value, logits - jax.lax.stop_gradient(logits))
+            return 2 * shifted - 0.5 * family.soften(logits, jnp.ones(()))
 
         return _through(problem, key, n_samples, stand_in)
 
@@ -167,30 +159,23 @@ class ReinMax(Estimator):
         return n_samples
 
 
-def _as_softmax(family: str, value: Values, logits: Values) -> Values:
-    """`value` in value; in derivative the softmax (or sigmoid) of logits that has this value."""
-    fixed = jax.lax.stop_gradient(value)
-    if family == "Bernoulli":
-        slope = fixed * (1 - fixed)
-        return fixed + slope * (logits - jax.lax.stop_gradient(logits))
-    change = logits - jax.lax.stop_gradient(logits)
-    return fixed + fixed * (change - jnp.sum(fixed * change, axis=-1, keepdims=True))
+def _through(problem: Problem, key: PRNGKey, n_samples: int, stand_in: Callable[..., Values]) -> Scalar:
+    """The mean of f at samples whose derivative is that of `stand_in(family, logits, z, b)`.
 
-
-def _through(problem: Problem, key: PRNGKey, n_samples: int, stand_in: Callable[..., Parts]) -> Scalar:
-    """The mean of f at samples whose derivative is that of `stand_in(logits, z, b)`."""
+    A reparameterised variable needs none.
+    """
     joint, params = problem.joint, first_derivative_only(problem.params)
 
     def draw(key: PRNGKey) -> Scalar:
         z = joint.relax(params, joint.noise(params, key=key))
         b = joint.harden(z)
-        # a Normal variable is its own stand-in: it is reparameterised
-        middle = [
-            own if family.discrete else place
-            for family, own, place in zip(joint.families, params, z, strict=True)
-        ]
-        soft = stand_in(middle, z, b)
-        through = jax.tree_util.tree_map(lambda h, s: jax.lax.stop_gradient(h - s) + s, b, soft)
+        through = []
+        for family, *own in zip(joint.families, params, z, b, strict=True):
+            hard = own[-1]
+            if isinstance(family, SoftFamily):
+                soft = stand_in(family, *own)
+                hard = jax.lax.stop_gradient(hard - soft) + soft
+            through.append(hard)
         return problem.value(through)
 
     return jax.vmap(draw)(sample_keys(key, n_samples)).mean()

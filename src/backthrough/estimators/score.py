@@ -9,8 +9,16 @@ import jax.numpy as jnp
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, one_number, sample_keys
-from backthrough.estimators.joint import FAMILY_NAMES, Parts
+from backthrough.estimators.estimator import (
+    Estimator,
+    Problem,
+    Properties,
+    hold_closure,
+    one_number,
+    sample_keys,
+    scaled,
+)
+from backthrough.estimators.families import Family, Parts
 
 
 class ScoreFunction(Estimator):
@@ -19,7 +27,7 @@ class ScoreFunction(Estimator):
     Attributes:
         baseline: None; or a callable without arguments that returns one number, which must not depend on b:
             `MovingAverage`, or a network at an input, `eqx.Partial(network, x)`. Its arrays are trained by
-            the gradient of the variance.
+            the gradient of the variance; what it closes over is held fixed.
     """
 
     baseline: Callable[[], Any] | None = None
@@ -27,12 +35,14 @@ class ScoreFunction(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES)
+        return Properties(unbiased=True, families=(Family,))
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws."""
         params = problem.fixed_params()
-        baseline = jnp.zeros(()) if self.baseline is None else one_number("baseline", self.baseline())
+        baseline = jnp.zeros(())
+        if self.baseline is not None:
+            baseline = one_number("baseline", hold_closure("baseline", self.baseline)())
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
             b = problem.joint.sample(params, key=key)
@@ -97,15 +107,10 @@ class LeaveOneOut(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, FAMILY_NAMES, least_samples=2)
+        return Properties(unbiased=True, families=(Family,), least_samples=2)
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""
-        if n_samples < 2:
-            raise ArgumentError(
-                f"LeaveOneOut needs n_samples of 2 or more, got {n_samples}: the baseline of a sample is the "
-                "mean of the others"
-            )
         params = problem.fixed_params()
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
@@ -120,8 +125,3 @@ class LeaveOneOut(Estimator):
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample."""
         return n_samples
-
-
-def scaled(factor: Scalar, parts: Parts) -> Parts:
-    """Every array times a number."""
-    return jax.tree_util.tree_map(lambda leaf: factor * leaf, parts)

@@ -6,9 +6,8 @@ from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.bernoulli import Bernoulli
 from backthrough.estimators.estimator import Estimator, Problem, Properties
-from backthrough.estimators.joint import Parts
+from backthrough.estimators.families import BernoulliFamily, CategoricalFamily, OneHotFamily, Parts
 
 Logits = Float[Array, "... category"]
 Sticks = Float[Array, "... stick"]
@@ -24,20 +23,22 @@ class CategoricalDisARM(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased, for values of f only."""
-        return Properties(True, False, False, ("Categorical", "OneHotCategorical"), least_samples=2)
+        return Properties(
+            unbiased=True, families=(CategoricalFamily, OneHotFamily), least_samples=2, in_pairs=True
+        )
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` / 2 pairs."""
-        if n_samples < 2 or n_samples % 2:
-            raise ArgumentError(f"CategoricalDisARM needs an even n_samples of 2 or more, got {n_samples}")
         joint, params = problem.joint, problem.fixed_params()
+        if any(own.shape[-1] == 1 for own in params):
+            raise ArgumentError("CategoricalDisARM needs two categories or more: with one there is no choice")
         broken = [jax.vjp(sticks, own) for own in params]
 
         def draw(key: PRNGKey) -> tuple[Scalar, Parts]:
             keys = jax.random.split(key, len(params))
             pairs, weights = [], []
             for family, own, (logits, _), k in zip(joint.families, params, broken, keys, strict=True):
-                noise = Bernoulli().noise(logits, key=k)
+                noise = BernoulliFamily().noise(logits, key=k)
                 choices = [(logits + sign * noise > 0).astype(logits.dtype) for sign in (1, -1)]
                 reached = jnp.maximum(*[_reached(own) for own in choices])
                 weights.append((choices[0] - choices[1]) * jax.nn.sigmoid(jnp.abs(logits)) * reached)

@@ -9,7 +9,12 @@ from jaxtyping import Array, Float
 from numpyro.distributions import Distribution, constraints
 
 from backthrough.core import ArgumentError
-from backthrough.estimators.reading import check_categories, check_probabilities, concrete, parameter
+from backthrough.estimators.families.parameters import (
+    check_categories,
+    check_probabilities,
+    concrete,
+    parameter,
+)
 
 
 class OneHotCategorical(Distribution):

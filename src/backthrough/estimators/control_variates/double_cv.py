@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.core import PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
-from backthrough.estimators.joint import Parts
-from backthrough.estimators.score import scaled
+from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys, scaled
+from backthrough.estimators.families import BernoulliFamily, Parts
 
 
 class DoubleCV(Estimator):
@@ -28,12 +27,16 @@ class DoubleCV(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased; f must be differentiable at its samples."""
-        return Properties(True, True, True, ("Bernoulli",), least_samples=2)
+        return Properties(
+            unbiased=True,
+            families=(BernoulliFamily,),
+            needs_gradient=True,
+            needs_relaxed=True,
+            least_samples=2,
+        )
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""
-        if n_samples < 2:
-            raise ArgumentError(f"DoubleCV needs n_samples of 2 or more, got {n_samples}")
         joint, params = problem.joint, problem.fixed_params()
         fixed = problem.with_fixed_f()
         probs = joint.soften(params, jnp.ones(()))
@@ -53,8 +56,8 @@ class DoubleCV(Estimator):
         )
         corrected = jax.lax.stop_gradient(values) - self.scale * taylor
         advantages = (corrected - corrected.mean()) * (n_samples / (n_samples - 1))
-        gradients = [
-            own + self.scale * other * p * (1 - p)
+        gradients = [  # of samples that depend on each other: their mean is one estimate
+            jnp.mean(own + self.scale * other * p * (1 - p), axis=0, keepdims=True)
             for own, other, p in zip(jax.vmap(scaled)(advantages, centred), others, probs, strict=True)
         ]
         return attach(values, problem.params, gradients)

@@ -8,21 +8,24 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import PRNGKey, Scalar, log1mexp
-from backthrough.estimators.family import Family
-from backthrough.estimators.reading import check_categories, check_probabilities, parameter
+from backthrough.estimators.families.family import FiniteFamily, RelaxedFamily, SoftFamily
+from backthrough.estimators.families.parameters import check_categories, check_probabilities, parameter
 
 Logits = Float[Array, "... category"]
 
 
-class OneHot(Family):
+class OneHotFamily(SoftFamily, FiniteFamily):
     """b = one-hot(argmax z) with z = log_softmax(logits) + Gumbel noise. The parameters are the logits."""
 
     name: ClassVar[str] = "OneHotCategorical"
-    discrete: ClassVar[bool] = True
 
     def read(self, distribution: Any) -> Logits:
         """The logits."""
         return distribution.logits
+
+    def sample(self, params: Logits, *, key: PRNGKey) -> Logits:
+        """One at the largest of log p + noise."""
+        return self.harden(self.relax(params, self.noise(params, key=key)))
 
     def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
         """Standard Gumbel noise."""
@@ -39,6 +42,10 @@ class OneHot(Family):
     def soften(self, z: Logits, temperature: Scalar) -> Logits:
         """softmax(z / temperature)."""
         return jax.nn.softmax(z / temperature.astype(z.dtype))
+
+    def soften_tangent(self, value: Logits, change: Logits) -> Logits:
+        """p (change - the sum of p change)."""
+        return value * (change - jnp.sum(value * change, axis=-1, keepdims=True))
 
     def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
         """z given which entry is the largest.
@@ -72,20 +79,19 @@ class OneHot(Family):
         """softmax(logits)."""
         return jax.nn.softmax(params.reshape(-1, params.shape[-1]))
 
-    def outcomes(self, params: Logits) -> tuple[int, ...]:
-        """The number of categories for each variable."""
-        return (params.shape[-1],) * (params.size // params.shape[-1])
-
     def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Logits:
         """One-hot vectors."""
         return jax.nn.one_hot(codes.reshape(params.shape[:-1]), params.shape[-1], dtype=params.dtype)
 
+    def encode(self, params: Logits, b: Logits) -> Int[Array, "variable"]:
+        """Where the ones are."""
+        return jnp.argmax(b, axis=-1).ravel()
 
-class Index(Family):
-    """As `OneHot`, but b is the index of the category, at which f cannot be relaxed."""
+
+class CategoricalFamily(RelaxedFamily, FiniteFamily):
+    """As `OneHotFamily`, but b is the index of the category, which has no stand-ins."""
 
     name: ClassVar[str] = "Categorical"
-    discrete: ClassVar[bool] = True
 
     def read(self, distribution: Any) -> Logits:
         """The logits, also when the distribution was made from probabilities."""
@@ -98,33 +104,33 @@ class Index(Family):
         check_categories("Categorical", logits)
         return logits
 
+    def sample(self, params: Logits, *, key: PRNGKey) -> Int[Array, "..."]:
+        """The index of the largest of log p + noise."""
+        return self.harden(self.relax(params, self.noise(params, key=key)))
+
     def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
         """Standard Gumbel noise."""
-        return OneHot().noise(params, key=key)
+        return OneHotFamily().noise(params, key=key)
 
     def relax(self, params: Logits, noise: Logits) -> Logits:
         """log p + noise."""
-        return OneHot().relax(params, noise)
+        return OneHotFamily().relax(params, noise)
 
     def harden(self, z: Logits) -> Int[Array, "..."]:
         """The index of the largest entry."""
         return jnp.argmax(z, axis=-1)
 
-    def soften(self, z: Logits, temperature: Scalar) -> Logits:
-        """softmax(z / temperature)."""
-        return OneHot().soften(z, temperature)
-
     def condition(self, params: Logits, b: Int[Array, "..."], noise: Logits) -> Logits:
         """z given the index of its largest entry."""
-        return OneHot().condition(params, self._ones(params, b), noise)
+        return OneHotFamily().condition(params, self._ones(params, b), noise)
 
     def couple(self, params: Logits, z: Logits) -> Logits:
         """The inverse of `condition` in the noise."""
-        return OneHot().couple(params, z)
+        return OneHotFamily().couple(params, z)
 
     def log_prob(self, params: Logits, b: Int[Array, "..."]) -> Scalar:
         """The sum of log p at the indices."""
-        return OneHot().log_prob(params, self._ones(params, b))
+        return OneHotFamily().log_prob(params, self._ones(params, b))
 
     def given_probs(self, distribution: Any) -> Float[Array, "variable category"] | None:
         """Those of a distribution that was made from probabilities, with a sum of 1."""
@@ -134,15 +140,15 @@ class Index(Family):
 
     def outcome_probs(self, params: Logits) -> Float[Array, "variable category"]:
         """softmax(logits)."""
-        return OneHot().outcome_probs(params)
-
-    def outcomes(self, params: Logits) -> tuple[int, ...]:
-        """The number of categories for each variable."""
-        return OneHot().outcomes(params)
+        return OneHotFamily().outcome_probs(params)
 
     def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Int[Array, "..."]:
         """The numbers themselves."""
         return codes.reshape(params.shape[:-1])
+
+    def encode(self, params: Logits, b: Int[Array, "..."]) -> Int[Array, "variable"]:
+        """The numbers themselves."""
+        return b.ravel()
 
     def _ones(self, params: Logits, b: Int[Array, "..."]) -> Logits:
         return jax.nn.one_hot(b, params.shape[-1], dtype=params.dtype)

@@ -1,6 +1,8 @@
 """Values that are looked at while a compiled program runs, where nothing can be seen before."""
 
-from collections.abc import Callable
+import contextlib
+import re
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import jax
@@ -32,6 +34,21 @@ def _look(check: Callable[[np.ndarray], None], values: Float[Array, "..."]) -> F
 
     shape = jax.ShapeDtypeStruct(values.shape, values.dtype)
     return jax.pure_callback(call, shape, values, vmap_method="broadcast_all")
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raises what was refused on the host as it was; JAX shows it at the end of a long error of its own.
+
+    Only what runs at once is caught here: a compiled program raises where its caller waits for it.
+    """
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        found = re.search(r"^[\w.]*ArgumentError: (.*)", str(error), re.MULTILINE | re.DOTALL)
+        if found is None:
+            raise
+        raise ArgumentError(found[1].strip()) from error
 
 
 def check_value_of_f(values: np.ndarray) -> None:

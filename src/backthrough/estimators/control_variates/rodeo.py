@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar
 from backthrough.estimators.attach import attach
-from backthrough.estimators.control import check_trainable
-from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys
-from backthrough.estimators.joint import Parts
+from backthrough.estimators.control_variates.control import check_trainable
+from backthrough.estimators.estimator import Estimator, Problem, Properties, hold_closure, sample_keys
+from backthrough.estimators.families import BernoulliFamily, Parts
 
 Bits = Float[Array, "variable"]
 
@@ -37,12 +37,16 @@ class RODEO(Estimator):
     @property
     def properties(self) -> Properties:
         """Unbiased; f must be differentiable at its samples."""
-        return Properties(True, True, True, ("Bernoulli",), least_samples=2)
+        return Properties(
+            unbiased=True,
+            families=(BernoulliFamily,),
+            needs_gradient=True,
+            needs_relaxed=True,
+            least_samples=2,
+        )
 
     def estimate(self, problem: Problem, *, key: PRNGKey, n_samples: int) -> Scalar:
         """The mean over `n_samples` draws, two or more."""
-        if n_samples < 2:
-            raise ArgumentError(f"RODEO needs n_samples of 2 or more, got {n_samples}")
         joint, params = problem.joint, problem.fixed_params()
         fixed = problem.with_fixed_f()
         logits, unravel = ravel_pytree(params)
@@ -62,22 +66,30 @@ class RODEO(Estimator):
         slope, mean_f = of_others(slopes), of_others(f)
         taylor = jnp.sum(slope * b, axis=1) - of_others(jnp.sum(slopes * b, axis=1))
         flip = 1 - 2 * b
-        here = jax.vmap(self._pair)(taylor, mean_f)
-        there = jax.vmap(jax.vmap(self._pair, (0, None)))(taylor[:, None] + slope * flip, mean_f)
+        control = hold_closure("control of RODEO", self.control, jax.ShapeDtypeStruct((2,), f.dtype))
+
+        def pair(taylor: Scalar, mean_f: Scalar) -> Float[Array, "2"]:
+            return two_numbers(control(jnp.stack([taylor, mean_f])))
+
+        here = jax.vmap(pair)(taylor, mean_f)
+        there = jax.vmap(jax.vmap(pair, (0, None)))(taylor[:, None] + slope * flip, mean_f)
         weight = jnp.where(b > 0, 1 - probs, probs)  # of the flipped value
         change = jnp.mean(weight[..., None] * (there - here[:, None]), axis=1)
         centred = b - probs
         advantage = f - of_others(f + change[:, 0])
         gradients = (advantage + change[:, 1])[:, None] * centred
         gradients += weight * there[..., 1] * flip / len(logits)
-        return attach(values, problem.params, jax.vmap(unravel)(gradients.astype(logits.dtype)))
+        mean = gradients.mean(0, keepdims=True).astype(logits.dtype)  # one row: samples depend on each other
+        return attach(values, problem.params, jax.vmap(unravel)(mean))
 
     def n_evaluations(self, problem: Problem, n_samples: int) -> int:
         """One a sample, and as many gradients of f."""
         return n_samples
 
-    def _pair(self, taylor: Scalar, mean_f: Scalar) -> Float[Array, "2"]:
-        pair = jnp.asarray(self.control(jnp.stack([taylor, mean_f])))
-        if pair.shape != (2,):
-            raise ArgumentError(f"control of RODEO must return two numbers, got shape {pair.shape}")
-        return pair
+
+def two_numbers(pair: Any) -> Float[Array, "2"]:
+    """What a control variate of RODEO returns."""
+    pair = jnp.asarray(pair)
+    if pair.shape != (2,):
+        raise ArgumentError(f"control of RODEO must return two numbers, got shape {pair.shape}")
+    return pair

@@ -8,17 +8,16 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import PRNGKey, Scalar, log1mexp, log_odds
-from backthrough.estimators.family import Family
-from backthrough.estimators.reading import check_probabilities, parameter
+from backthrough.estimators.families.family import FiniteFamily, SoftFamily
+from backthrough.estimators.families.parameters import check_probabilities, parameter
 
 Logits = Float[Array, "..."]
 
 
-class Bernoulli(Family):
+class BernoulliFamily(SoftFamily, FiniteFamily):
     """b = 1[z > 0] with z = logits + logistic noise. The parameters are the logits."""
 
     name: ClassVar[str] = "Bernoulli"
-    discrete: ClassVar[bool] = True
 
     def read(self, distribution: Any) -> Logits:
         """The logits, also when the distribution was made from probabilities."""
@@ -27,6 +26,10 @@ class Bernoulli(Family):
         probs = parameter("probs of Bernoulli", distribution.probs)
         check_probabilities("probs of Bernoulli", probs)
         return log_odds(probs)
+
+    def sample(self, params: Logits, *, key: PRNGKey) -> Logits:
+        """1 where logits + noise > 0."""
+        return self.harden(self.relax(params, self.noise(params, key=key)))
 
     def noise(self, params: Logits, *, key: PRNGKey) -> Logits:
         """Standard logistic noise, symmetric also in its tails."""
@@ -45,6 +48,10 @@ class Bernoulli(Family):
     def soften(self, z: Logits, temperature: Scalar) -> Logits:
         """sigmoid(z / temperature)."""
         return jax.nn.sigmoid(z / temperature.astype(z.dtype))
+
+    def soften_tangent(self, value: Logits, change: Logits) -> Logits:
+        """p (1 - p) change."""
+        return value * (1 - value) * change
 
     def condition(self, params: Logits, b: Logits, noise: Logits) -> Logits:
         """z given its sign.
@@ -76,12 +83,28 @@ class Bernoulli(Family):
 
     def outcome_probs(self, params: Logits) -> Float[Array, "variable 2"]:
         """1 - p and p."""
-        return jax.nn.sigmoid(jnp.stack([-params.ravel(), params.ravel()], axis=1))
-
-    def outcomes(self, params: Logits) -> tuple[int, ...]:
-        """Two for each variable."""
-        return (2,) * params.size
+        return _both_probs(params.ravel())
 
     def decode(self, params: Logits, codes: Int[Array, "variable"]) -> Logits:
         """0 or 1."""
         return codes.reshape(params.shape).astype(params.dtype)
+
+    def encode(self, params: Logits, b: Logits) -> Int[Array, "variable"]:
+        """0 or 1."""
+        return b.ravel().astype(jnp.int32)
+
+
+@jax.custom_jvp
+def _both_probs(logits: Float[Array, "variable"]) -> Float[Array, "variable 2"]:
+    """1 - p and p, whose derivative is -p (1 - p) and p (1 - p) without cancellation.
+
+    That of `jax.nn.sigmoid` is s (1 - s), which loses all digits where s is nearly 1.
+    """
+    return jax.nn.sigmoid(jnp.stack([-logits, logits], axis=1))
+
+
+@_both_probs.defjvp
+def _slope_of_both(primals: tuple[Any], tangents: tuple[Any]) -> tuple[Array, Array]:
+    probs = _both_probs(*primals)
+    slope = probs[:, 0] * probs[:, 1] * tangents[0]
+    return probs, jnp.stack([-slope, slope], axis=1)

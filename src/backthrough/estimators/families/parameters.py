@@ -16,13 +16,18 @@ def parameter(name: str, values: object) -> Float[Array, "..."]:
     """The array of a parameter.
 
     Raises:
-        ArgumentError: if it is not of a floating-point type or is empty.
+        ArgumentError: if it is not of a floating-point type, of one below half precision, or is empty.
     """
     array = jnp.asarray(values)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise ArgumentError(
             f"{name} must be floating-point numbers to have gradients, got {array.dtype}; convert them with "
             "jnp.asarray(..., float)"
+        )
+    if array.dtype.itemsize < 2:
+        raise ArgumentError(
+            f"{name} must be of half precision at the least, got {array.dtype}, in which gradients would be "
+            "rounded away; convert them with jnp.asarray(..., jnp.bfloat16)"
         )
     if array.size == 0:
         raise ArgumentError(f"{name} is empty, shape {array.shape}: there is no variable to sample")

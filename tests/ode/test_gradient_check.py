@@ -121,3 +121,12 @@ def test_what_it_refuses():
         ode.check_gradients(van_der_pol, jnp.ones(2), jnp.array([0.0, 2.0, 1.0]), (1.0, 1.0))
     with pytest.raises(ArgumentError, match="the solve failed; loosen them, raise max_steps"):
         ode.check_gradients(van_der_pol, jnp.ones(2), TS, (5.0, 1.0), max_steps=3)
+
+
+def test_a_field_that_jumps():
+    field = lambda t, y, at: -y + jnp.where(t > at, 1.0, 0.0)  # noqa: E731
+    jump = jnp.array(7.0)
+    found = ode.check_gradients(
+        field, 0.0, jnp.array([0.0, 10.0]), jump, jump_ts=jump[None], adjoints={"Discrete()": ode.Discrete()}
+    )
+    assert found.error.max() < 1e-3

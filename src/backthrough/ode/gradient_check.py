@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError, check_positive
 from backthrough.ode.adjoints import Backsolve, Continuous, Discrete, Interpolated
-from backthrough.ode.checks import check_problem, check_tolerances
+from backthrough.ode.checks import check_jumps, check_problem, check_times, check_tolerances
 from backthrough.ode.flatten import check_state
 from backthrough.ode.odeint import odeint
 from backthrough.ode.rosenbrock import Rosenbrock
@@ -28,7 +28,7 @@ ADJOINTS = {
 }
 FACTORS = (1.0, 0.1, 0.01)  # of the solver's tolerances that are tried
 NOISE = 10.0  # roundings of the largest leaf that are good enough in any
-PARTS = ("field", "y0", "ts", "args")
+PARTS = ("field", "y0", "ts", "args", "jump_ts")
 TIGHTER = 1e-2  # the reference's tolerances, relative to the finest that is tried
 
 
@@ -114,11 +114,13 @@ def check_gradients(
     solver: Any = None,
     adjoints: Mapping[str, Any] | None = None,
     max_steps: int = 4096,
+    jump_ts: Any = None,
+    dtmax: Any = None,
     wanted: float = 1e-3,
 ) -> GradientCheck:
     """Compares gradients with those of a tighter solve, at the solver's tolerances and finer ones.
 
-    The gradients are those to `y0`, `ts`, `args`, and to the field if it is a module.
+    The gradients are those to `y0`, `ts`, `args`, `jump_ts`, and to the field if it is a module.
 
     Args:
         field: The vector field, as for `odeint`.
@@ -130,6 +132,8 @@ def check_gradients(
         adjoints: The adjoints in question by name, the first one being that in use; by default
             `Discrete`, `Continuous`, `Interpolated` and `Backsolve`, of which `Rodas5P` has the first.
         max_steps: The most steps of a solve; the reference may take ten times as many.
+        jump_ts: As for `odeint`. Without them, all solves may step over the same jump.
+        dtmax: As for `odeint`.
         wanted: The relative error that is good enough in every leaf.
 
     Returns:
@@ -161,13 +165,14 @@ def check_gradients(
     if not adjoints:
         raise ArgumentError("adjoints must name at least one, got none")
     for adjoint in adjoints.values():
-        check_problem(y0, ts, solver, adjoint, max_steps)
+        check_problem(y0, ts, solver, adjoint, max_steps, dtmax)
     wanted = check_positive("wanted", wanted)
     module: Any = field if isinstance(field, eqx.Module) else None
     y0 = check_state(y0)
     dtype = jnp.finfo(jax.tree_util.tree_leaves(y0)[0].dtype)
     args = jax.tree_util.tree_map(lambda x: jnp.asarray(x) if isinstance(x, float) else x, args)
-    moving, fixed = eqx.partition((module, y0, jnp.asarray(ts), args), eqx.is_inexact_array)
+    jumps = check_jumps(jump_ts, check_times(ts, dtype.dtype))
+    moving, fixed = eqx.partition((module, y0, jnp.asarray(ts), args, jumps), eqx.is_inexact_array)
     coarse = np.array(check_tolerances(solver, dtype.dtype), float)
     finest = np.array([10 * float(dtype.eps), 0.0])
 
@@ -177,10 +182,19 @@ def check_gradients(
         scaled = Adaptive(solver.tableau, tolerances[0], tolerances[1])  # traced: compiled once an adjoint
 
         def total(moving: PyTree) -> Array:
-            module, y0, ts, args = eqx.combine(moving, fixed)
+            module, y0, ts, args, jumps = eqx.combine(moving, fixed)
             chosen: Any = field if module is None else module
             found = odeint(
-                chosen, y0, ts, args, solver=scaled, adjoint=adjoint, max_steps=max_steps, throw=False
+                chosen,
+                y0,
+                ts,
+                args,
+                solver=scaled,
+                adjoint=adjoint,
+                max_steps=max_steps,
+                jump_ts=jumps,
+                dtmax=dtmax,
+                throw=False,
             )
             if loss is not None:
                 value = jnp.asarray(loss(found.ys))

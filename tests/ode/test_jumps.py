@@ -255,6 +255,8 @@ def test_events():
         ({"jump_ts": 5.0}, "jump_ts must have one axis"),
         ({"jump_ts": [1.0, float("nan")]}, r"jump_ts\[1\] is nan"),
         ({"jump_ts": ["a"]}, "jump_ts must hold numbers"),
+        ({"jump_ts": [True]}, "jump_ts must be times"),
+        ({"jump_ts": [0.5 + 0j]}, "jump_ts must be times"),
         ({"jump_ts": [5.0, 5.0 + 2e-15]}, "can hardly tell apart"),
         ({"dtmax": 0.0}, "dtmax must be greater than zero"),
         ({"dtmax": [0.1, 0.2]}, "dtmax must be one number"),
@@ -284,3 +286,54 @@ def test_what_is_only_seen_while_tracing():
         ode.odeint_batch(pulse, jnp.zeros(2), TIMES, WINDOW, jump_ts=jnp.array([[1.0], [jnp.nan]]))
     with pytest.raises(ArgumentError, match="jump_ts must have shape"):
         ode.odeint_batch(pulse, jnp.zeros(2), TIMES, WINDOW, jump_ts=jnp.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("adjoint", [ode.Discrete(), pytest.param(ode.Continuous(), marks=slow)])
+def test_a_short_pulse_beside_a_large_state(adjoint):
+    """In single precision, where the width of a pulse is a few roundings of the time."""
+    with jax.enable_x64(False):
+
+        def last(begin, end):
+            field = lambda t, y, p: jnp.where((t >= p[0]) & (t < p[1]), 2.0, 0.0) - 1.3 * y  # noqa: E731
+            ts, edges = jnp.array([0.1, 3.0]), jnp.stack([begin, end])
+            solver = ode.Dopri5(1e-6, 1e-6)
+            return ode.odeint(
+                field, 100.0, ts, (begin, end), solver=solver, jump_ts=edges, adjoint=adjoint
+            ).ys[-1]
+
+        begins = jnp.full(5, 0.7)
+        ends = begins + jnp.array([1e-2, 1e-3, 3e-4, 5e-5, 7e-6])
+        found = jax.jit(jax.vmap(jax.grad(last, argnums=(0, 1))))(begins, ends)
+    for ours, at, sign in zip(found, (begins, ends), (-1, 1), strict=True):
+        # beside terms of 130, of which a rounding is 1e-5
+        assert np.abs(ours / (sign * 2 * np.exp(-1.3 * (3 - np.asarray(at)))) - 1).max() < 1e-4
+
+
+@slow
+@pytest.mark.parametrize("adjoint", CONTINUOUS)
+def test_a_loss_that_does_not_see_the_last_state(adjoint):
+    slope = jax.grad(
+        lambda jump: ode.odeint(
+            lambda t, y, jump: jnp.where(t >= jump, 1.0, 0.0) - y, 0.1, jnp.array([0.0, 1.0, 2.0]), jump,
+            jump_ts=jump[None], adjoint=adjoint,
+        ).ys[1]
+    )(jnp.array(0.5))  # fmt: skip
+    assert relative(slope, -np.exp(-0.5)) < 1e-4
+
+
+def test_a_failure_while_a_gradient_is_taken_is_named():
+    def last(jump):
+        return ode.odeint(
+            lambda t, y, args: -y, 1.0, jnp.array([0.0, 3.0]), jump_ts=jump[None], max_steps=2
+        ).ys[-1]
+
+    with pytest.raises(ode.SolveError, match="max_steps were not enough"):
+        jax.grad(last)(jnp.array(1.0))
+
+
+def test_states_of_jumps_that_cannot_be_used_are_nan():
+    found = jax.jit(lambda jumps: ode.odeint(lambda t, y, args: -y, 1.0, TIMES, jump_ts=jumps, throw=False))(
+        jnp.array([jnp.nan])
+    )
+    assert int(found.status) == ode.Status.JUMPS
+    assert np.isnan(found.ys[1:]).all()

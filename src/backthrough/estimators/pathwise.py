@@ -149,7 +149,9 @@ class ReinMax(Estimator):
         def stand_in(family: SoftFamily, logits: Values, z: Values, b: Values) -> Values:
             flat = family.soften(logits, jnp.asarray(self.temperature))
             value = jax.lax.stop_gradient(0.5 * (flat + b))
-            shifted = value + family.soften_tangent(value, logits - jax.lax.stop_gradient(logits))
+            # zero, with derivatives; an infinite logit has none
+            moved = jnp.where(jnp.isfinite(logits), logits - jax.lax.stop_gradient(logits), 0)
+            shifted = value + family.soften_tangent(value, moved)
             return 2 * shifted - 0.5 * family.soften(logits, jnp.ones(()))
 
         return _through(problem, key, n_samples, stand_in)

@@ -1,6 +1,6 @@
 """The adjoint equation solved backwards, da/dt = -a^T df/dy (Chen et al. 2018, eq. 4), in steps of its own.
 
-Time is counted from the end, r = span - s. What a parameter's gradient sums up, a^T df/dp, has no feedback.
+Time runs down, from the last to the first. What a parameter's gradient sums up, a^T df/dp, has no feedback.
 For a few parameters it is solved for too, for many it is formed for many stages at once; in both cases its
 error is controlled, see `watched`.
 """
@@ -29,13 +29,13 @@ class Back(NamedTuple):
     """Where a backward solve is; with lanes, every entry but the last two ends in their axis.
 
     Attributes:
-        r: Time from the end.
+        s: Time from the start, which falls.
         a: The adjoint, shape (size,); for `Backsolve` behind the state, (2 size,).
         sums: The integrals that are watched, from here to the end, shape (watched,).
         largest: The largest size that each of them has had.
         unit: The largest change of the loss that a change of the state by its own size has made.
         y: The state here.
-        slope: The derivatives by r of `a`, and behind them of those of `sums` whose parameters are few.
+        slope: The derivatives of `a`, looking back, and behind them those of `sums` of few parameters.
         stale: Whether `y` and `slope` must be found anew, since `a` has jumped.
         h: The step size to try next.
         error: The squared error of the last accepted step; see `next_step`.
@@ -45,7 +45,7 @@ class Back(NamedTuple):
         anew: How often `y` and `slope` were found anew.
     """
 
-    r: Array
+    s: Array
     a: Array
     sums: Array
     largest: Array
@@ -69,9 +69,9 @@ class Equation(NamedTuple):
         setting: Its data.
         wanted: Which leaves have gradients.
         seen: Which integrals are carried for them.
-        window: r -> the two steps of the forward solve before here, further than which no step goes: what
+        window: s -> the two steps of the forward solve before here, further than which no step goes: what
             made them short may be too brief to show in the error of a step across it. None if not known.
-        rate: (window, s, a) -> y, da/dr, and the integrands of few parameters.
+        rate: (window, s, a) -> y, -da/ds, and the integrands of few parameters.
         jump: (back, arrived) -> back after the save time that its pointer is at, for the lanes `arrived`.
         scale: (a before, a after) -> the error that is allowed in a step.
         adjoint: a -> the adjoint in it.
@@ -93,7 +93,6 @@ def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array)
     times = equation.setting.times[:-1]
     none = jnp.zeros(s.shape, jnp.int32)
     pointer = none + jnp.sum(times < s, axis=0).astype(jnp.int32) - 1
-    r = equation.setting.span - s
     stale = jnp.ones(s.shape, bool)
     zero = jnp.asarray(0, jnp.int32)
     sums = jnp.zeros((equation.seen.size, *s.shape), a.dtype)
@@ -102,7 +101,7 @@ def begin(equation: Equation, a: Array, y: Array, s: Array, h: Array, ct: Array)
     error = jnp.full_like(s, STARTING)
     status = jnp.where(jnp.all(ct == 0, axis=(0, 1)), DONE, none + RUNNING)
     unit = jnp.zeros_like(s)
-    return Back(r, a, sums, largest, unit, y, slope, stale, h, error, status, pointer, zero, zero)
+    return Back(s, a, sums, largest, unit, y, slope, stale, h, error, status, pointer, zero, zero)
 
 
 def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:
@@ -112,17 +111,17 @@ def adjoint_tolerance(before: Array, after: Array, rtol: Array) -> Array:
 
 
 def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -> tuple[Back, list[Array]]:
-    """Solves to the time `until` or a step further, and adds what gradients of many parameters get there."""
+    """Solves down to the time `until` or a step further, and adds what many parameters get there."""
     problem, setting = equation.problem, equation.setting
     sums = Sums(problem, setting, equation.seen.many)
-    width, single = equation.adjoint(back.a).size, back.r.ndim == 0
+    width, single = equation.adjoint(back.a).size, back.s.ndim == 0
     b = explicit(problem).b
     used = [i for i, weight in enumerate(b) if weight]
     n_rows = max(1, min(CHUNK_ROWS, CHUNK_ENTRIES // width))
     most = FACTOR * problem.max_steps + setting.times.shape[0]
 
     def going(back: Back) -> Array:
-        return jnp.any((back.status == RUNNING) & (back.r < until)) & (back.tried < most)
+        return jnp.any((back.status == RUNNING) & (back.s > until)) & (back.tried < most)
 
     if not equation.seen.many:
         simply = partial(_try_step, equation, until)
@@ -130,8 +129,7 @@ def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -
 
     def one_chunk(carry: tuple) -> tuple:
         back, gradient = carry
-        lanes = back.r.shape
-        s = setting.span - back.r
+        lanes, s = back.s.shape, back.s
         blank = (  # a short chunk is filled up with a point that exists, and weighs nothing
             jnp.broadcast_to(s, (n_rows, len(used), *lanes)),
             jnp.broadcast_to(back.y, (n_rows, len(used), *back.y.shape)),
@@ -161,7 +159,7 @@ def cross(equation: Equation, back: Back, until: Array, gradient: list[Array]) -
 
 def finish(back: Back, until: Array) -> Array:
     """Why a backward solve to `until` has stopped."""
-    arrived = jnp.where(back.r < until, MAX_STEPS, DONE)
+    arrived = jnp.where(back.s > until, MAX_STEPS, DONE)
     return jnp.where(back.status == RUNNING, arrived, back.status)
 
 
@@ -170,17 +168,16 @@ def _try_step(
 ) -> tuple[Back, Array, list[Array], list[Array], list[Array]]:
     """One step towards the next save time; whether it was made; times, states and weights."""
     tableau, setting = explicit(equation.problem), equation.setting
-    running = (back.status == RUNNING) & (back.r < until)
-    window = equation.window(back.r)
-    target, at_point = until if window is None else window.begin, jnp.zeros(back.r.shape, bool)
-    behind = setting.span - setting.high  # the gaps begin there, looked at from the end
-    if behind.shape[0]:
-        target = jnp.minimum(target, jnp.min(jnp.where(behind > back.r, behind, jnp.inf), axis=0))
+    s = back.s
+    running = (back.status == RUNNING) & (s > until)
+    window = equation.window(s)
+    target, at_point = until if window is None else window.begin, jnp.zeros(s.shape, bool)
+    if setting.high.shape[0]:
+        target = jnp.maximum(target, jnp.max(jnp.where(setting.high < s, setting.high, -jnp.inf), axis=0))
     if setting.times.shape[0] > 1:
-        point = setting.span - take_row(setting.times, jnp.maximum(back.pointer, 0))
-        at_point = (back.pointer >= 0) & (point <= target)
+        point = take_row(setting.times, jnp.maximum(back.pointer, 0))
+        at_point = (back.pointer >= 0) & (point >= target)
         target = jnp.where(at_point, point, target)
-    s = setting.span - back.r
     n, few = back.a.shape[0], equation.seen.n_few
 
     def rate(s: Array, value: Array) -> tuple[Array, Array]:
@@ -194,8 +191,8 @@ def _try_step(
         lambda: (back.y, back.slope),
     )
     planned = back.h if setting.largest is None else jnp.minimum(back.h, setting.largest)
-    last = planned * STRETCH >= target - back.r
-    h = jnp.where(last, jnp.maximum(target - back.r, 0), planned)
+    last = planned * STRETCH >= s - target
+    h = jnp.where(last, jnp.maximum(s - target, 0), planned)
     times, states, values, slopes = [s], [y], [first], [slope]
     for row, c in zip(tableau.a, tableau.c, strict=True):
         times.append(s - c * h)
@@ -227,10 +224,10 @@ def _try_step(
     h_next = jnp.where(good & last, jnp.maximum(h_next, back.h), h_next)  # a step cut short says little
     made = running & good
     eps, tiny = jnp.finfo(a.dtype).eps, jnp.finfo(a.dtype).tiny
-    stuck = running & ~good & (h_next <= 2 * eps * back.r + 1e4 * tiny)
+    stuck = running & ~good & (h_next <= 2 * eps * s + 1e4 * tiny)
     why = jnp.where(jnp.isfinite(error), UNDERFLOW, NOT_FINITE)
     new = Back(
-        jnp.where(made, jnp.where(last, target, back.r + h), back.r),
+        jnp.where(made, jnp.where(last, target, s - h), s),
         jnp.where(made, a, back.a),
         jnp.where(made, sums, back.sums),
         jnp.where(made, largest, back.largest),
@@ -245,7 +242,7 @@ def _try_step(
         back.tried + 1,
         back.anew + jnp.any(back.stale),
     )
-    if behind.shape[0]:
+    if setting.high.shape[0]:
         new = _cross_gap(setting, new, made & last)
     weights = [jnp.where(made, h * adjoint, 0) for adjoint in adjoints]
     states = [jnp.where(made, state, new.y) for state in [y, *states[1:]]]
@@ -254,7 +251,7 @@ def _try_step(
 
 def _cross_gap(setting: Setting, back: Back, arrived: Array) -> Back:
     """The solve before the gap behind which it is, for the lanes `arrived`."""
-    here = arrived & (setting.span - setting.high == back.r)
+    here = arrived & (setting.high == back.s)
     crossed = jnp.any(here, axis=0)
-    r = setting.span - jnp.max(jnp.where(here, setting.low, -jnp.inf), axis=0)
-    return back._replace(r=jnp.where(crossed, r, back.r), stale=back.stale | crossed)
+    s = jnp.max(jnp.where(here, setting.low, -jnp.inf), axis=0)
+    return back._replace(s=jnp.where(crossed, s, back.s), stale=back.stale | crossed)

@@ -136,6 +136,9 @@ def check_jumps(jump_ts: Any, times: Array) -> Array | None:
     if jump_ts is None:
         return None
     jump_ts = as_numbers("jump_ts", jump_ts)
+    dtype = jnp.result_type(jump_ts)
+    if not (jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)):
+        raise ArgumentError(f"jump_ts must be times, real numbers, got {dtype}")
     if jnp.ndim(jump_ts) != 1:
         raise ArgumentError(f"jump_ts must have one axis, of jumps, got shape {jnp.shape(jump_ts)}")
     if isinstance(jump_ts, Tracer) or isinstance(times, Tracer):

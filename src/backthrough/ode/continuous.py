@@ -131,12 +131,14 @@ def backsolve(adjoint: Backsolve) -> Method:
             return jnp.concatenate([of_y, adjoint_tolerance(before[size:], after[size:], setting.rtol)])
 
         equation = Equation(
-            problem, setting, wanted, seen, lambda r: None, rate, jump, scale, lambda both: both[size:]
+            problem, setting, wanted, seen, lambda s: None, rate, jump, scale, lambda both: both[size:]
         )
         both = jnp.concatenate([ys[-1], _last(setting, ct)])
         back = begin(equation, both, ys[-1], s, h, ct)
-        back, gradient = cross(equation, back, setting.span, Sums(problem, setting, seen.many).zeros())
-        end = jnp.where(back.status == RUNNING, back.r >= setting.span, False)
+        back, gradient = cross(
+            equation, back, jnp.zeros_like(setting.span), Sums(problem, setting, seen.many).zeros()
+        )
+        end = jnp.where(back.status == RUNNING, back.s <= 0, False)
         back = back._replace(status=drifted(back, end, y0))
         return _report(equation, adjoint, back, gradient)
 
@@ -167,9 +169,9 @@ def _pull_on(
     seen = watch(problem, setting, wanted, ct[-1])
 
     def equation_on(curve: Curve | None) -> Equation:
-        def window(r: Array) -> Window:
+        def window(s: Array) -> Window:
             assert curve is not None
-            return curve.before(r, setting.span)
+            return curve.before(s)
 
         def rate(window: Window | None, s: Array, a: Array) -> tuple[Array, Array, Array]:
             assert window is not None
@@ -183,11 +185,10 @@ def _pull_on(
 
     def one(carry: tuple) -> tuple:
         index, back, gradient = carry
-        first, curve = stretch(index - 1, setting.span - back.r)
-        until = setting.span - first
+        until, curve = stretch(index - 1, back.s)
         # a step back from within the first step would see only that: the next stretch has the one before, too
         tries = jnp.sum(curve.s == curve.s[0], axis=0)
-        until = jnp.where((index > 1) & (tries < SPARE), curve.first_end(setting.span), until)
+        until = jnp.where((index > 1) & (tries < SPARE), curve.first_end(), until)
         return index - 1, *cross(equation_on(curve), back, until, gradient)
 
     a = _last(setting, ct)
@@ -221,7 +222,7 @@ def _report(equation: Equation, used: ContinuousAdjoint, back: Back, gradient: l
 
         jax.debug.callback(tell, len(explicit(problem).c) * back.tried + back.anew)
     name = type(used).__name__
-    adjoint, status = equation.adjoint(back.a), finish(back, setting.span)
+    adjoint, status = equation.adjoint(back.a), finish(back, jnp.zeros_like(setting.span))
     failed = status != DONE
     if not problem.throw:
         lanes = setting.leaf_lanes

@@ -28,27 +28,24 @@ class Curve(NamedTuple):
     y: Array
     coefficients: Array
 
-    def before(self, r: Array, span: Array) -> "Window":
-        """The step in which or at whose end the time `r` from the end is, and the one before it.
+    def before(self, s: Array) -> "Window":
+        """The step in which or at whose end the time `s` is, and the one before it.
 
-        They are found by times from the end, so that who comes to the beginning of a step is not in it any
-        more, whatever is rounded.
+        Who comes to the beginning of a step is not in it any more.
         """
-        begins = span - self.s
-        row = jnp.maximum(jnp.sum(begins > r, axis=0) - 1, 0)
-        border = take_row(begins, row)
-        n_before = jnp.sum(begins > border, axis=0)
+        row = jnp.maximum(jnp.sum(self.s < s, axis=0) - 1, 0)
+        border = take_row(self.s, row)
+        n_before = jnp.sum(self.s < border, axis=0)
         earlier = jnp.where(n_before > 0, n_before - 1, row)
         late, early = (
             [*(take_row(x, at) for x in self[:3]), jnp.stack([take_row(c, at) for c in self.coefficients])]
             for at in (row, earlier)
         )
-        return Window(take_row(begins, earlier), Piece(*late), Piece(*early))
+        return Window(take_row(self.s, earlier), Piece(*late), Piece(*early))
 
-    def first_end(self, span: Array) -> Array:
-        """Where the first step ends, in time from the end; where there is only one, as far as can be."""
-        begins = span - self.s
-        return jnp.max(jnp.where(begins < begins[0], begins, -jnp.inf), axis=0)
+    def first_end(self) -> Array:
+        """Where the first step ends; infinite where there is only one."""
+        return jnp.min(jnp.where(self.s > self.s[0], self.s, jnp.inf), axis=0)
 
 
 class Piece(NamedTuple):
@@ -71,7 +68,7 @@ class Window(NamedTuple):
     """Two neighbouring steps of a curve.
 
     Attributes:
-        begin: Where the earlier one begins, in time from the end.
+        begin: Where the earlier one begins.
         late: The later one.
         early: The earlier one.
     """

@@ -304,7 +304,7 @@ def _solve(
     evaluations = (accepted + rejected) * tableau.n_stages
     if clock is not None:  # the search and the solve start anew behind each jump
         evaluations = evaluations + 4 * passed(gaps, times[0], jnp.where(fired, t, searched))
-        t, searched = clock.user(t), clock.user(searched)
+        t, searched = clock.user(t), clock.fixed().user(searched)
     reached = jax.lax.stop_gradient(jnp.where(fired, t, searched))
     stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, reached)
     return Event(t, flat.unflatten(y), fired, stats, status)

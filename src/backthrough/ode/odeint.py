@@ -174,7 +174,7 @@ def solve_compiled(
     evaluations = (accepted + rejected) * stages + (2 if tableau.adaptive else 0)
     if clock is not None:
         evaluations = evaluations + 2 * passed(gaps, usable[0], reached)  # where it starts anew
-        reached = clock.user(reached)
+        reached = clock.fixed().user(reached)
     known = isinstance(adjoint, Discrete)  # a continuous adjoint finds its steps in the backward pass
     backward = accepted * stages if known else jnp.full_like(accepted, -1)
     stats = Stats(evaluations, backward, accepted, rejected, reached)

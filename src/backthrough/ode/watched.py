@@ -84,7 +84,7 @@ class Watch(NamedTuple):
         """
         rtol, lanes = setting.rtol, setting.leaf_lanes
         limits = jnp.finfo(unit.dtype)
-        slight = (SLIGHT * rtol + limits.eps) * unit + limits.tiny
+        slight = (SLIGHT * rtol + limits.eps) * unit
         rows = []
         for i in self.few:
             leaf = setting.leaves[i]
@@ -92,9 +92,9 @@ class Watch(NamedTuple):
             if leaf.size:
                 size = jnp.sqrt(jnp.mean(jnp.square(jnp.abs(leaf)), axis=tuple(range(own, leaf.ndim))))
                 row = OF_FEW * rtol * largest[len(rows)] + slight / jnp.maximum(size, 1).astype(unit.dtype)
-                rows.append(row)
+                rows.append(row + limits.tiny)
         if self.many:
-            rows.append(OF_MANY * rtol * largest[-1] + slight)
+            rows.append(OF_MANY * rtol * largest[-1] + slight + limits.tiny)
         return jnp.stack(rows)
 
 

@@ -63,7 +63,17 @@ def test_enumeration_of_categories_reaches_the_edge():
 
 @pytest.mark.parametrize(
     "name",
-    ["Enumeration", "ScoreFunction", "LeaveOneOut", "DisARM", "MeasureValued", "DiCE", "RELAX", "ReinMax", "StraightThrough"],
+    [
+        "Enumeration",
+        "ScoreFunction",
+        "LeaveOneOut",
+        "DisARM",
+        "MeasureValued",
+        "DiCE",
+        "RELAX",
+        "ReinMax",
+        "StraightThrough",
+    ],
 )
 def test_logits_without_bound_are_certain(name):
     """b = 0 and 1 for sure: the value is that of the certain sample, and the slope there is p (1 - p) = 0."""

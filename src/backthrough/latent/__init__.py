@@ -1,7 +1,7 @@
 """Latent-variable models, posteriors and bounds on log p(x)."""
 
 from backthrough.latent.bernoulli import BernoulliModel
-from backthrough.latent.bounds import elbo, iwae, log_weight
+from backthrough.latent.bounds import ELBO, IWAE, bound, elbo, iwae, log_weight
 from backthrough.latent.evaluation import evaluate_bound
 from backthrough.latent.gaussian import FactorisedGaussian, GaussianEncoder
 from backthrough.latent.latent_ode import LatentODE
@@ -11,6 +11,8 @@ from backthrough.latent.recurrent import RecurrentEncoder
 from backthrough.latent.vae import bernoulli_vae
 
 __all__ = [
+    "ELBO",
+    "IWAE",
     "BernoulliModel",
     "Encoder",
     "FactorisedGaussian",
@@ -21,6 +23,7 @@ __all__ = [
     "Posterior",
     "RecurrentEncoder",
     "bernoulli_vae",
+    "bound",
     "elbo",
     "evaluate_bound",
     "iwae",

@@ -1,15 +1,59 @@
-"""Lower bounds on log p(x): the ELBO and the importance-weighted bound."""
+"""Lower bounds on log p(x), and their gradients."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key, log_mean_exp
-from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
+from backthrough.core import (
+    ArgumentError,
+    PRNGKey,
+    Scalar,
+    check_choice,
+    check_integer,
+    check_key,
+    log_mean_exp,
+)
+from backthrough.latent.protocols import Data, Encoder, Latent, LatentModel, Posterior
 
 SAMPLES_AT_ONCE = 50  # keeps at most this many decoder outputs an example in memory
+GRADIENTS = ("reparam", "stl", "dreg")
+
+Gradient = Literal["reparam", "stl", "dreg"]
+
+
+@dataclass(frozen=True)
+class ELBO:
+    """The mean log-weight, E_q[log p(x | z) + log p(z) - log q(z | x)] (Kingma and Welling 2014, eq. 2).
+
+    Attributes:
+        n_samples: Draws that are averaged over.
+        kl_weight: Of log p(z) - log q(z | x): KL annealing raises it from 0 to 1, and starts without the
+            prior (Bowman et al. 2016).
+        entropy_weight: Of - log q(z | x): entropy annealing raises it from 0 to 1, and starts from the most
+            probable z (Cremer et al. 2018, "warm-up").
+    """
+
+    n_samples: int = 1
+    kl_weight: float | Scalar = 1.0
+    entropy_weight: float | Scalar = 1.0
+
+
+@dataclass(frozen=True)
+class IWAE:
+    """The log of the mean of k weights: its mean is L_k <= L_(k+1) <= log p(x) (Burda et al. 2015, eq. 8).
+
+    Attributes:
+        k: Draws that the weights are averaged over.
+    """
+
+    k: int
 
 
 def log_weight(model: LatentModel, posterior: Posterior, x: Data, *, key: PRNGKey) -> Scalar:
@@ -26,9 +70,9 @@ def elbo(
     key: PRNGKey,
     n_samples: int = 1,
 ) -> Float[Array, "batch"]:
-    """The mean log-weight of each example, an unbiased estimate of E_q[log p(x, z) - log q(z | x)].
+    """`bound` with `ELBO(n_samples)`: an unbiased estimate of E_q[log p(x, z) - log q(z | x)].
 
-    Kingma and Welling 2014, eq. 2. Its gradient is the reparameterisation gradient.
+    Its gradient is the reparameterisation gradient.
 
     Args:
         model: p(x, z) for one example.
@@ -43,7 +87,8 @@ def elbo(
     Raises:
         ArgumentError: if `x` has no examples or `n_samples` is below 1.
     """
-    return _over_samples(model, encoder, x, key, n_samples, jnp.mean)
+    n_samples = check_integer("n_samples", n_samples, minimum=1)
+    return bound(model, encoder, x, key=key, objective=ELBO(n_samples))
 
 
 def iwae(
@@ -54,11 +99,11 @@ def iwae(
     key: PRNGKey,
     n_samples: int,
 ) -> Float[Array, "batch"]:
-    """The log of the mean weight of each example: its mean is L_k <= L_(k+1) <= log p(x).
+    """`bound` with `IWAE(n_samples)`: the log of the mean weight of each example.
 
-    Burda et al. 2015, eq. 8. With many samples this is an estimate of log p(x), biased down by about
-    var(w / p(x)) / (2 k). Its gradient is that of eq. 14. Memory grows with `n_samples` only when a
-    gradient is taken.
+    With many samples this is an estimate of log p(x), biased down by about var(w / p(x)) / (2 k). Its
+    gradient is that of Burda et al. 2015, eq. 14. Memory grows with `n_samples` only when a gradient is
+    taken.
 
     Args:
         model: p(x, z) for one example.
@@ -73,20 +118,61 @@ def iwae(
     Raises:
         ArgumentError: if `x` has no examples or `n_samples` is below 1.
     """
-    return _over_samples(model, encoder, x, key, n_samples, log_mean_exp)
+    n_samples = check_integer("n_samples", n_samples, minimum=1)
+    return bound(model, encoder, x, key=key, objective=IWAE(n_samples))
 
 
-def _over_samples(
+def bound(
     model: LatentModel,
     encoder: Encoder,
     x: Data,
+    *,
     key: PRNGKey,
-    n_samples: int,
-    average: Callable[[Array], Scalar],
+    objective: ELBO | IWAE,
+    gradient: Gradient = "reparam",
 ) -> Float[Array, "batch"]:
-    """`average` of the log-weights of each example; only the weights of all draws are kept."""
+    """A lower bound on log p(x) of each example, with one of three gradients.
+
+    The value is the same with all of them.
+
+    - "reparam": that of automatic differentiation through the draws.
+    - "stl": without the part of log q that passes only through the parameters of q, which is zero on average
+      (Roeder et al. 2017, "sticking the landing"): it vanishes where q is the true posterior. For the ELBO
+      only: with more weights in one bound it is biased.
+    - "dreg": doubly reparameterised (Tucker et al. 2019, eq. 8): the same for k weights, and unbiased. The
+      encoder's signal does not drown in noise as k grows.
+
+    Args:
+        model: p(x, z) for one example.
+        encoder: Maps one example to q(z | x), of a kind with `log_prob` for "stl" and "dreg".
+        x: Examples along the leading axis: an array, or a pytree of arrays such as `Observations`.
+        key: Typed key.
+        objective: `ELBO(...)` or `IWAE(k)`.
+        gradient: "reparam", "stl" or "dreg".
+
+    Returns:
+        One value in nats for each example.
+
+    Raises:
+        ArgumentError: if an argument is not as it should be, or there is no such gradient, saying why.
+    """
     check_key(key)
-    n_samples = check_integer("n_samples", n_samples, minimum=1)
+    check_choice("gradient", gradient, GRADIENTS)
+    if isinstance(objective, ELBO):
+        n = check_integer("n_samples of ELBO", objective.n_samples, minimum=1)
+        for name in ("kl_weight", "entropy_weight"):
+            weight = getattr(objective, name)
+            if not isinstance(weight, Tracer) and not 0 <= float(weight) < math.inf:
+                raise ArgumentError(f"{name} of ELBO must be finite and not negative, got {weight}")
+    elif isinstance(objective, IWAE):
+        n = check_integer("k of IWAE", objective.k, minimum=1)
+    else:
+        raise ArgumentError(f"objective must be ELBO() or IWAE(k), got {objective!r}")
+    weighted = isinstance(objective, IWAE) and n > 1
+    if weighted and gradient == "stl":
+        raise ArgumentError(
+            f'gradient="stl" is biased for IWAE({n}): use gradient="dreg", the same idea without bias'
+        )
     x = jax.tree_util.tree_map(jnp.asarray, x)
     lengths = {leaf.shape[0] for leaf in jax.tree_util.tree_leaves(x)}
     if len(lengths) > 1:
@@ -96,13 +182,61 @@ def _over_samples(
 
     def one(x: Data, key: PRNGKey) -> Scalar:
         posterior = encoder(x)
+        density = None if gradient == "reparam" else fixed_density(posterior, gradient)
 
-        def draw(key: PRNGKey) -> Scalar:
-            return log_weight(model, posterior, x, key=key)
+        def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
+            z, log_q = posterior.sample_and_log_prob(key=key)
+            if density is not None:
+                z = z if share is None else scale_gradient(z, share)
+                log_q = density(z)
+            return _log_weight(objective, model.log_likelihood(x, z), model.log_prior(z), log_q)
 
-        keys = jax.random.split(key, n_samples)
-        if n_samples <= SAMPLES_AT_ONCE:
-            return average(jax.vmap(draw)(keys))
-        return average(jax.lax.map(draw, keys, batch_size=SAMPLES_AT_ONCE))
+        def each(*rows: Array) -> Float[Array, "sample"]:
+            if n <= SAMPLES_AT_ONCE:
+                return jax.vmap(draw)(*rows)
+            return jax.lax.map(lambda row: draw(*row), rows, batch_size=SAMPLES_AT_ONCE)
+
+        keys = jax.random.split(key, n)
+        if weighted and gradient == "dreg":
+            return log_mean_exp(each(keys, jax.nn.softmax(jax.lax.stop_gradient(each(keys)))))
+        return log_mean_exp(each(keys)) if weighted else jnp.mean(each(keys))
 
     return jax.vmap(one)(x, jax.random.split(key, *lengths))
+
+
+def fixed_density(posterior: Posterior, gradient: str) -> Callable[[Latent], Scalar]:
+    """log q(z) as a function of z alone, the posterior's own arrays held fixed.
+
+    Raises:
+        ArgumentError: if the posterior has no density, or no arrays that could be held fixed.
+    """
+    name = type(posterior).__name__
+    if not hasattr(posterior, "log_prob"):
+        raise ArgumentError(
+            f'gradient="{gradient}" needs the density of q at any z, and {name} has no log_prob: use '
+            'gradient="reparam"'
+        )
+    arrays, rest = eqx.partition(posterior, eqx.is_inexact_array)
+    if not jax.tree_util.tree_leaves(arrays):
+        raise ArgumentError(
+            f'gradient="{gradient}" holds the arrays of q fixed, and {name} is not a pytree that shows them: '
+            "make it an Equinox module"
+        )
+    fixed: Any = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+    return fixed.log_prob
+
+
+@jax.custom_vjp
+def scale_gradient(z: Latent, factor: Scalar) -> Latent:
+    """z, whose gradient is multiplied by a factor."""
+    return z
+
+
+scale_gradient.defvjp(lambda z, factor: (z, factor), lambda factor, cotangent: (cotangent * factor, None))
+
+
+def _log_weight(objective: ELBO | IWAE, log_likelihood: Scalar, log_prior: Scalar, log_q: Scalar) -> Scalar:
+    if isinstance(objective, IWAE):
+        return log_prior + log_likelihood - log_q
+    kl, entropy = objective.kl_weight, objective.entropy_weight
+    return log_likelihood + kl * (log_prior - entropy * log_q)

@@ -3,7 +3,7 @@
 from backthrough.latent.bernoulli import BernoulliModel
 from backthrough.latent.bounds import ELBO, IWAE, bound, elbo, iwae, log_weight
 from backthrough.latent.evaluation import evaluate_bound
-from backthrough.latent.gaussian import FactorisedGaussian, GaussianEncoder
+from backthrough.latent.gaussian import FactorisedGaussian, FullGaussian, FullGaussianEncoder, GaussianEncoder
 from backthrough.latent.latent_ode import LatentODE
 from backthrough.latent.observations import Observations, pad_series
 from backthrough.latent.protocols import Encoder, LatentModel, Posterior
@@ -16,6 +16,8 @@ __all__ = [
     "BernoulliModel",
     "Encoder",
     "FactorisedGaussian",
+    "FullGaussian",
+    "FullGaussianEncoder",
     "GaussianEncoder",
     "LatentModel",
     "LatentODE",

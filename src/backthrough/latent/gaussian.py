@@ -1,4 +1,4 @@
-"""The fully factorised Gaussian posterior and the encoder that predicts it."""
+"""Gaussian posteriors, fully factorised or with any covariance, and the encoders that predict them."""
 
 import math
 from collections.abc import Callable
@@ -49,6 +49,65 @@ class FactorisedGaussian(eqx.Module):
         return 0.5 * (variance + jnp.square(self.mean) - 1) - self.log_scale
 
 
+class FullGaussian(eqx.Module):
+    """N(mean, L L^T) with any covariance, a posterior for one example.
+
+    Attributes:
+        mean: Shape (latent,).
+        log_diagonal: Logarithms of the diagonal of L, shape (latent,).
+        below: What is below the diagonal of L, shape (latent, latent); the rest of it is not used.
+    """
+
+    mean: Float[Array, "latent"]
+    log_diagonal: Float[Array, "latent"]
+    below: Float[Array, "latent latent"]
+
+    @property
+    def factor(self) -> Float[Array, "latent latent"]:
+        """L, the lower triangular factor of the covariance."""
+        return jnp.tril(self.below, -1) + jnp.diag(jnp.exp(self.log_diagonal))
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "latent"], Scalar]:
+        """One reparameterised draw z = mean + L noise and log q(z) (Kingma and Welling 2019, sec. 2.5.1)."""
+        noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.mean + self.factor @ noise, standard_normal_log_prob(noise) - jnp.sum(self.log_diagonal)
+
+    def log_prob(self, z: Float[Array, "latent"]) -> Scalar:
+        """log q(z) at any z."""
+        noise = jax.scipy.linalg.solve_triangular(self.factor, z - self.mean, lower=True)
+        return standard_normal_log_prob(noise) - jnp.sum(self.log_diagonal)
+
+
+class FullGaussianEncoder(eqx.Module):
+    """Maps one example to a `FullGaussian` through a network.
+
+    Attributes:
+        network: Maps the flattened, centred example to (latent * (latent + 3) / 2,): means, the logarithms of
+            the diagonal of L, and the rows of L below it.
+        data_mean: Subtracted from the example first, shape (data,).
+    """
+
+    network: Callable[[Float[Array, "data"]], Float[Array, "numbers"]]
+    data_mean: Float[Array, "data"]
+
+    def __call__(self, x: Float[Array, "..."]) -> FullGaussian:
+        """q(z | x).
+
+        Raises:
+            ArgumentError: if the example or the network's result has another size.
+        """
+        numbers = self.network(centred(x, self.data_mean))
+        size = (math.isqrt(9 + 8 * numbers.size) - 3) // 2
+        if size < 1 or size * (size + 3) // 2 != numbers.size:
+            raise ArgumentError(
+                "the network of FullGaussianEncoder must return latent * (latent + 3) / 2 numbers, such as 5 "
+                f"for latent = 2 or 9 for 3; got {numbers.size}"
+            )
+        mean, log_diagonal, rows = jnp.split(numbers, [size, 2 * size])
+        below = jnp.zeros((size, size), numbers.dtype).at[jnp.tril_indices(size, -1)].set(rows)
+        return FullGaussian(mean, log_diagonal, below)
+
+
 class GaussianEncoder(eqx.Module):
     """Maps one example to a `FactorisedGaussian` through a network.
 
@@ -62,10 +121,19 @@ class GaussianEncoder(eqx.Module):
 
     def __call__(self, x: Float[Array, "..."]) -> FactorisedGaussian:
         """q(z | x)."""
-        if x.size != self.data_mean.size:
-            raise ArgumentError(
-                f"the encoder takes examples of {self.data_mean.size} entries, got one of shape {x.shape}; "
-                "batches have a leading axis of examples"
-            )
-        mean, log_scale = jnp.split(self.network(x.reshape(-1) - self.data_mean), 2)
+        mean, log_scale = jnp.split(self.network(centred(x, self.data_mean)), 2)
         return FactorisedGaussian(mean, log_scale)
+
+
+def centred(x: Float[Array, "..."], data_mean: Float[Array, "data"]) -> Float[Array, "data"]:
+    """One example, flat, less the data's mean.
+
+    Raises:
+        ArgumentError: if it has another size.
+    """
+    if x.size != data_mean.size:
+        raise ArgumentError(
+            f"the encoder takes examples of {data_mean.size} entries, got one of shape {x.shape}; "
+            "batches have a leading axis of examples"
+        )
+    return x.reshape(-1) - data_mean

@@ -2,7 +2,7 @@
 
 Time runs down, from the last to the first. What a parameter's gradient sums up, a^T df/dp, has no feedback.
 For a few parameters it is solved for too, for many it is formed for many stages at once; in both cases its
-error is controlled, see `watched`.
+error is controlled, see `parameter_integrals`.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.ode.curve import Window, take_row
+from backthrough.ode.parameter_integrals import Watch, along_direction
 from backthrough.ode.rungekutta import STARTING, combine, estimates, mean_square, next_step, squared_error
 from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, MAX_STEPS, NOT_FINITE, RUNNING, STRETCH, UNDERFLOW
 from backthrough.ode.sums import Sums
-from backthrough.ode.watched import Watch, along_direction
 
 DRIFTED = 4  # a status of Backsolve only
 CHUNK_ENTRIES, CHUNK_ROWS = 1024, 16  # the most entries and rows whose sums are formed in one product

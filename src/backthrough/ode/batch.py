@@ -24,7 +24,7 @@ from backthrough.ode.checks import (
     check_tolerances,
 )
 from backthrough.ode.flatten import check_state
-from backthrough.ode.odeint import How, n_steps_of, solve_compiled
+from backthrough.ode.odeint import SolveOptions, n_steps_of, solve_compiled
 from backthrough.ode.solution import Solution, SolveError, Status, raise_unless_done
 from backthrough.ode.solvers import Adaptive, Dopri5, FixedStep
 
@@ -101,10 +101,10 @@ def odeint_batch(
         check_no_stops("a solver with steps of one size", jump_ts, dtmax, stop_at_ts)
     jumps = _check_jumps(jump_ts, times)
     _check_axes(args, args_axes, n)
-    how = How(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
+    options = SolveOptions(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
 
     def one(y0: PyTree, times: Array, jumps: Array | None, limits: Array, args: PyTree) -> Solution:
-        return solve_compiled(field, y0, times, jumps, args, limits, how)
+        return solve_compiled(field, y0, times, jumps, args, limits, options)
 
     solution = eqx.filter_vmap(one, in_axes=(0, 0, 0, 0, args_axes))(y0, times, jumps, limits, args)
     if mask is not None:

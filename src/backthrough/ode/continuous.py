@@ -25,12 +25,12 @@ from backthrough.ode.checkpoints import SPARE, Checkpoints, record, solve_again
 from backthrough.ode.curve import Curve, Window, curve_of, take_row
 from backthrough.ode.differentiate import Method
 from backthrough.ode.forward import integrate
+from backthrough.ode.parameter_integrals import gradients, rates, watch
 from backthrough.ode.rungekutta import mean_square, tolerance
 from backthrough.ode.setting import Problem, Setting, explicit
 from backthrough.ode.stepping import DONE, RUNNING, State
 from backthrough.ode.store import Rows
 from backthrough.ode.sums import Sums
-from backthrough.ode.watched import gradients, rates, watch
 
 MEMORY = 2**23  # bytes, for checkpoints and for a stretch each, if they may be as few as LEAST
 LEAST, MOST = 8, 64

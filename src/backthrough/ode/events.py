@@ -20,7 +20,7 @@ from backthrough.ode.differentiate import Solve, leading_axes, unpack_all
 from backthrough.ode.flatten import Flat, check_takes, flatten
 from backthrough.ode.jumps import Clock, passed, stop_at_jumps
 from backthrough.ode.methods import method_of
-from backthrough.ode.odeint import How
+from backthrough.ode.odeint import SolveOptions
 from backthrough.ode.onestep import polynomials
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
 from backthrough.ode.setting import Problem, Setting, forward_field, on_lanes
@@ -236,8 +236,8 @@ def odeint_event(
     if times.shape[0] != 2:
         raise ArgumentError(f"ts must hold two times, the first and the one to give up at, got {len(times)}")
     jumps = check_jumps(jump_ts, times)
-    how = How(solver.tableau, adjoint, max_steps, 0, False, throw)
-    found = _solve(field, y0, times, jumps, args, event, limits, direction, how)
+    options = SolveOptions(solver.tableau, adjoint, max_steps, 0, False, throw)
+    found = _solve(field, y0, times, jumps, args, event, limits, direction, options)
     if throw:
         found = found._replace(t=raise_unless_done(found.t, found.status, found.stats.t_reached))
     return found
@@ -253,16 +253,16 @@ def _solve(
     event: Callable[..., Any],
     limits: Array,
     direction: int,
-    how: How,
+    options: SolveOptions,
 ) -> Event:
     flat = flatten(field, y0, args)
     flat_event, leaves = _flatten_event(event, flat, y0, args)
-    tableau, tail = method_and_tail(how.tableau, flat)
+    tableau, tail = method_and_tail(options.tableau, flat)
     times, wrong = check_traced(times, limits)
     flat, times, clock, gaps, wrong = stop_at_jumps(flat, times, jumps, wrong)
-    adjoint = how.adjoint
+    adjoint = options.adjoint
     memory = getattr(adjoint, "memory", None)
-    problem = Problem(flat.field, tableau, how.max_steps, memory=memory, throw=how.throw, tail=tail)
+    problem = Problem(flat.field, tableau, options.max_steps, memory=memory, throw=options.throw, tail=tail)
     n = len(flat.leaves)
     limits = jax.lax.stop_gradient(limits)
 

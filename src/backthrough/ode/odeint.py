@@ -97,8 +97,8 @@ def odeint(
     if isinstance(solver, FixedStep):
         check_no_stops("a solver with steps of one size", jump_ts, dtmax, stop_at_ts)
     jumps = check_jumps(jump_ts, times)
-    how = How(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
-    solution = solve_compiled(field, y0, times, jumps, args, limits, how)
+    options = SolveOptions(solver.tableau, adjoint, max_steps, n_steps_of(solver), stop_at_ts, throw)
+    solution = solve_compiled(field, y0, times, jumps, args, limits, options)
     if throw:
         ys = raise_unless_done(solution.ys, solution.status, solution.stats.t_reached)
         solution = solution._replace(ys=ys)
@@ -121,7 +121,7 @@ def _solve_blackbox(
     return Solution(times, ys, Stats(unknown, unknown, unknown, unknown, times[-1]), jnp.asarray(0))
 
 
-class How(NamedTuple):
+class SolveOptions(NamedTuple):
     """How to solve; see `Problem`."""
 
     tableau: Any
@@ -140,26 +140,26 @@ def solve_compiled(
     jumps: Array | None,
     args: PyTree,
     limits: Array,
-    how: How,
+    options: SolveOptions,
 ) -> Solution:
     """The solution of a checked problem; compiled once for a field and shapes when called outside `jit`.
 
     Whether the solve has failed is for the caller to see.
     """
     flat = flatten(field, y0, args)
-    tableau, tail = method_and_tail(how.tableau, flat)
+    tableau, tail = method_and_tail(options.tableau, flat)
     usable, wrong = check_traced(times, limits)
     flat, usable, clock, gaps, wrong = stop_at_jumps(flat, usable, jumps, wrong)
-    adjoint = how.adjoint
+    adjoint = options.adjoint
     memory = adjoint.memory if isinstance(adjoint, Discrete) else None
     problem = Problem(
         flat.field,
         tableau,
-        how.max_steps,
-        how.n_steps,
+        options.max_steps,
+        options.n_steps,
         memory,
-        throw=how.throw,
-        stop_at_ts=how.stop_at_ts,
+        throw=options.throw,
+        stop_at_ts=options.stop_at_ts,
         tail=tail,
     )
     arguments = [flat.y0, usable, jax.lax.stop_gradient(limits), gaps, *flat.leaves]

@@ -65,8 +65,9 @@ class Setting(NamedTuple):
         times: All times but the first, as s.
         rtol: Relative tolerance.
         atol: Absolute tolerance.
-        largest: The largest step; infinite if there is none. None if none was given.
-        low: The beginnings of the gaps in time, as s, shape (jumps,); not finite for one that is none.
+        largest: The largest step; None if none was given.
+        low: The beginnings of the gaps in time that lie before the last one, as s; infinite for others. Shape
+            (jumps,).
         high: Their ends.
         leaves: The arrays that the field needs besides time and state.
         leaf_lanes: Which leaves have a leading axis of lanes; None without lanes.
@@ -133,8 +134,8 @@ def unpack(arguments: Sequence[Any], lanes: Lanes, n: int | None = None) -> tupl
     times = sign * (ts[1:] - ts[0])
     rtol, atol = limits[:2]
     largest = limits[2] if limits.shape[0] > 2 else None
-    one, other = sign * (gaps - ts[0])
-    low, high = jnp.minimum(one, other), jnp.maximum(one, other)
+    low, high = gaps - ts[0]  # a solve with gaps runs forward
+    low, high = (jnp.where(high < times[-1], edge, jnp.inf) for edge in (low, high))
     return y0, Setting(ts[0], sign, times, rtol, atol, largest, low, high, leaves, leaf_lanes)
 
 

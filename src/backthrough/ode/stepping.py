@@ -62,8 +62,7 @@ def next_stop(problem: Problem, setting: Setting, s: Array) -> Array:
     """The next time at which a step must end."""
     stop = setting.span
     if setting.low.shape[0]:
-        ahead = (setting.low > s) & (setting.high < setting.span)
-        stop = jnp.minimum(stop, jnp.min(jnp.where(ahead, setting.low, jnp.inf), axis=0))
+        stop = jnp.minimum(stop, jnp.min(jnp.where(setting.low > s, setting.low, jnp.inf), axis=0))
     if problem.stop_at_ts:
         stop = jnp.minimum(stop, jnp.min(jnp.where(setting.times > s, setting.times, jnp.inf), axis=0))
     return stop
@@ -79,7 +78,7 @@ def first_step_at(problem: Problem, setting: Setting, s: Array, y: Array, slope:
 
 def _start_anew(problem: Problem, setting: Setting, state: State, arrived: Array) -> State:
     """The state behind the gap before which it is, for the lanes `arrived`: nothing is known there."""
-    here = (setting.low == state.s) & (setting.high < setting.span)
+    here = setting.low == state.s
     arrived = arrived & jnp.any(here, axis=0)
     s = jnp.where(arrived, jnp.min(jnp.where(here, setting.high, jnp.inf), axis=0), state.s)
 

@@ -58,7 +58,7 @@ def solve_unrolled(problem: Problem, arguments: Sequence[Any]) -> list[Array]:
         return _results(setting, state, points)
     constants = [jax.lax.stop_gradient(x) for x in arguments]
     s, h, begins, sizes, reached, accepted, rejected, status = bind(Grid(problem), constants)
-    last, ys = _walk(problem, setting, y0, *_moving(setting, jnp.where(jnp.isfinite(s), s, 0), h))
+    last, ys = _walk(problem, setting, y0, *_move_with_times(setting, jnp.where(jnp.isfinite(s), s, 0), h))
     none = jnp.zeros_like(reached)
     state = State(reached, last, last, none, none, status, accepted, rejected)
     points = None
@@ -70,19 +70,17 @@ def solve_unrolled(problem: Problem, arguments: Sequence[Any]) -> list[Array]:
         begins = jnp.where(late & (status == DONE), s[row], begins)
         sizes = jnp.where(late & (status == DONE), h[row], sizes)
         base = ys[jnp.searchsorted(s, begins)]
-        points = Points(base, *_moving(setting, begins, sizes), base)
+        points = Points(base, *_move_with_times(setting, begins, sizes), base)
         otherwise = jnp.where(late[:, None], last, jnp.nan)
         y_save = evaluate(problem, setting, setting.times[:-1], points)
         points = points._replace(y_save=jnp.where((sizes > 0)[:, None], y_save, otherwise))
     return _results(setting, state, points)
 
 
-def _moving(setting: Setting, s: Array, h: Array) -> tuple[Array, Array]:
+def _move_with_times(setting: Setting, s: Array, h: Array) -> tuple[Array, Array]:
     """Steps as they move with the times: each piece between two gaps is stretched."""
-    zero = jnp.zeros_like(setting.span)
-    used = setting.high < setting.span
-    begins = jnp.append(jnp.where(used, setting.high, zero), zero)
-    ends = jnp.append(jnp.where(used, setting.low, setting.span), setting.span)
+    begins = jnp.append(setting.high, jnp.zeros_like(setting.span))
+    ends = jnp.append(setting.low, setting.span)
     fixed_begins, fixed_ends = jax.lax.stop_gradient((begins, ends))
     begin = jnp.argmax(jnp.where(fixed_begins <= s[:, None], fixed_begins, -jnp.inf), axis=1)
     end = jnp.argmin(jnp.where(fixed_ends > s[:, None], fixed_ends, jnp.inf), axis=1)

@@ -197,6 +197,7 @@ def test_control_variates():
 
 def test_what_f_returns_beside_the_number():
     refused("f returned None instead of one number; is its `return` missing", ask, lambda b: None)
+    refused("f must return one number, got .x.", ask, lambda b: "x")
     refused("f must return one number, got a tuple of 2; .*return the number alone", ask, lambda b: (b[0], b))
     refused("f must return one number, got a dict of 1", ask, lambda b: {"loss": b[0]})
 

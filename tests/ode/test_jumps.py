@@ -7,6 +7,7 @@ import pytest
 
 from backthrough import ode
 from backthrough.core import ArgumentError
+from backthrough.ode.checks import check_stop_at_ts
 from ode.jump_family import decay, error_in_tolerances, family, in_pieces, solve
 from ode.problems import double, relative
 
@@ -337,3 +338,9 @@ def test_states_of_jumps_that_cannot_be_used_are_nan():
     )
     assert int(found.status) == ode.Status.JUMPS
     assert np.isnan(found.ys[1:]).all()
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1, None, jnp.array(True)])
+def test_whether_steps_stop_is_true_or_false(wrong):
+    with pytest.raises(ArgumentError, match="stop_at_ts must be True or False"):
+        check_stop_at_ts(wrong)

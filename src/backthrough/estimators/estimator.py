@@ -190,7 +190,10 @@ def one_number(name: str, value: Any) -> Scalar:
             f"{name} must return one number, got a {type(value).__name__} of {len(value)}; an expectation "
             "has no place for what else it computes: return the number alone"
         )
-    array = jnp.asarray(value)
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        raise ArgumentError(f"{name} must return one number, got {value!r}") from None
     if array.shape != ():
         raise ArgumentError(
             f"{name} must return one number for one sample, got shape {array.shape}; it sees one sample at a "

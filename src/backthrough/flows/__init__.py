@@ -1,7 +1,7 @@
 """Bijections with tractable determinants, continuous ones among them, and the distributions they make."""
 
 from backthrough.flows.bijection import Bijection, Chain, Inverse
-from backthrough.flows.continuous import ContinuousFlow
+from backthrough.flows.continuous import ContinuousFlow, has_estimated_log_det
 from backthrough.flows.fields import GatedMLP, PlanarField, VectorField
 from backthrough.flows.flow import Flow, StandardNormal
 from backthrough.flows.planar import Planar, planar_chain
@@ -21,5 +21,6 @@ __all__ = [
     "StandardNormal",
     "Trace",
     "VectorField",
+    "has_estimated_log_det",
     "planar_chain",
 ]

@@ -20,6 +20,7 @@ from backthrough.ode.checks import (
     check_jumps,
     check_no_stops,
     check_solver,
+    check_stop_at_ts,
     check_times,
     check_tolerances,
 )
@@ -87,6 +88,7 @@ def odeint_batch(
     """
     solver = Dopri5() if solver is None else solver
     check_solver(solver)
+    check_stop_at_ts(stop_at_ts)
     if isinstance(solver, BlackBox):
         raise ArgumentError("solver must not be a black box: use jax.vmap of odeint, one call an example")
     adjoint = Discrete() if adjoint is None else adjoint

@@ -158,6 +158,13 @@ def check_jumps(jump_ts: Any, times: Array) -> Array | None:
     return jnp.asarray(values)
 
 
+def check_stop_at_ts(stop_at_ts: object) -> bool:
+    """Raises `ArgumentError` unless it is True or False: what is compiled depends on it."""
+    if not isinstance(stop_at_ts, bool):
+        raise ArgumentError(f"stop_at_ts must be True or False, not traced, got {stop_at_ts!r}")
+    return stop_at_ts
+
+
 def check_no_stops(what: str, jump_ts: Any, dtmax: Any, stop_at_ts: Any) -> None:
     """Refuses what needs a solver that chooses its steps."""
     for name, given in (

@@ -16,6 +16,7 @@ from backthrough.ode.checks import (
     check_no_stops,
     check_problem,
     check_solver,
+    check_stop_at_ts,
     check_times,
     check_traced,
 )
@@ -83,6 +84,7 @@ def odeint(
     """
     solver = Dopri5() if solver is None else solver
     check_solver(solver)
+    check_stop_at_ts(stop_at_ts)
     if isinstance(solver, BlackBox):
         if adjoint is not None:
             raise ArgumentError("adjoint must be left out: a black box has the continuous adjoint only")

@@ -4,7 +4,7 @@ from backthrough.flows.auxiliary import AuxiliaryCoupling, auxiliary_coupling_fl
 from backthrough.flows.bijection import Bijection, Chain, Inverse
 from backthrough.flows.continuous import ContinuousFlow
 from backthrough.flows.fields import GatedMLP, PlanarField, VectorField
-from backthrough.flows.flow import Flow, StandardNormal
+from backthrough.flows.flow import Base, Flow, StandardNormal
 from backthrough.flows.from_flowjax import (
     FlowjaxBijection,
     coupling_flow,
@@ -16,6 +16,7 @@ from backthrough.flows.trace import ExactTrace, Hutchinson, Trace
 
 __all__ = [
     "AuxiliaryCoupling",
+    "Base",
     "Bijection",
     "Chain",
     "ContinuousFlow",

@@ -14,6 +14,7 @@ from backthrough.flows import (
     Flow,
     FlowjaxBijection,
     GatedMLP,
+    Hutchinson,
     PlanarField,
     auxiliary_coupling_flow,
     coupling_flow,
@@ -32,6 +33,7 @@ from backthrough.latent import (
 from backthrough.ode import RK4, Unrolled
 
 KEY = jax.random.key(0)
+FIXED = {"solver": RK4(20), "adjoint": Unrolled()}
 MEAN, LOG_SCALE = jnp.array([0.5, -1.0]), jnp.array([0.2, -0.4])
 BASE = FactorisedGaussian(MEAN, LOG_SCALE)
 MATRIX = np.array([[1.5, 0.0], [0.7, 0.8]])
@@ -201,12 +203,26 @@ def test_what_has_no_density_refuses_by_name():
         ImplicitPosterior(MODEL, q, X[0], 3).log_prob(jnp.zeros(1), key=KEY)
 
 
+def test_a_density_with_noise_makes_no_weighted_bound():
+    """Measured with a linear field: IWAE(200) of Hutchinson() was .28 nats above log p(x)."""
+    keys = jax.random.split(KEY, 2)
+    base = FactorisedGaussian(jnp.zeros(1), jnp.zeros(1))
+    noisy = Flow(base, ContinuousFlow(GatedMLP(1, (4,), key=keys[0]), trace=Hutchinson(), **FIXED))
+    for objective, gradient in ((IWAE(5), "reparam"), (IWAE(5), "dreg"), (ELBO(), "stl")):
+        with pytest.raises(ArgumentError, match=r"needs the density of q without noise.*ExactTrace"):
+            bound(MODEL, lambda x: noisy, X, key=KEY, objective=objective, gradient=gradient)
+    with pytest.raises(ArgumentError, match="ImplicitPosterior needs the density of q without noise"):
+        ImplicitPosterior(MODEL, noisy, X[0], 3)
+    assert np.isfinite(bound(MODEL, lambda x: noisy, X, key=KEY, objective=ELBO(2))).all()
+    closed = Flow(base, ContinuousFlow(PlanarField(1, 2, key=keys[1]), trace=Hutchinson(), **FIXED))
+    assert np.isfinite(bound(MODEL, lambda x: closed, X, key=KEY, objective=IWAE(2), gradient="dreg")).all()
+
+
 def flow_encoder(bijection, condition_size):
     network = eqx.nn.MLP(3, 4 + condition_size, 8, 1, jnp.tanh, key=KEY)
     return FlowEncoder(network, bijection, jnp.zeros(3), 2)
 
 
-FIXED = {"solver": RK4(20), "adjoint": Unrolled()}
 ENCODERS = {
     "coupling": lambda: flow_encoder(coupling_flow(2, 2, hidden_size=6, condition_size=5, key=KEY), 5),
     "continuous": lambda: flow_encoder(ContinuousFlow(PlanarField(2, 3, key=KEY), **FIXED), 0),

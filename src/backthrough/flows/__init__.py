@@ -2,7 +2,7 @@
 
 from backthrough.flows.auxiliary import AuxiliaryCoupling, auxiliary_coupling_flow
 from backthrough.flows.bijection import Bijection, Chain, Inverse
-from backthrough.flows.continuous import ContinuousFlow
+from backthrough.flows.continuous import ContinuousFlow, has_estimated_log_det
 from backthrough.flows.fields import GatedMLP, PlanarField, VectorField
 from backthrough.flows.flow import Base, Flow, StandardNormal
 from backthrough.flows.from_flowjax import (
@@ -33,6 +33,7 @@ __all__ = [
     "VectorField",
     "auxiliary_coupling_flow",
     "coupling_flow",
+    "has_estimated_log_det",
     "masked_autoregressive_flow",
     "planar_chain",
     "spline_coupling_flow",

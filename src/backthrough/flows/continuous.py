@@ -6,10 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar, check_positive
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_positive
 from backthrough.flows.bijection import Bijection, Condition, Point
 from backthrough.flows.fields import VectorField
-from backthrough.flows.trace import ExactTrace, Trace
+from backthrough.flows.trace import ExactTrace, Hutchinson, Trace
 from backthrough.ode import Dopri5, odeint
 
 
@@ -85,3 +85,13 @@ class ContinuousFlow(Bijection):
         found = odeint(both, (x, zero), ts, args, solver=self.solver, adjoint=self.adjoint)
         end, log_det = jax.tree_util.tree_map(lambda leaf: leaf[-1], found.ys)
         return end, log_det
+
+
+def has_estimated_log_det(tree: PyTree) -> bool:
+    """Whether a continuous flow somewhere in a pytree finds log |det| with noise.
+
+    A density is then unbiased in its logarithm only.
+    """
+    nodes = jax.tree_util.tree_leaves(tree, is_leaf=lambda node: isinstance(node, ContinuousFlow))
+    flows = [node for node in nodes if isinstance(node, ContinuousFlow)]
+    return any(isinstance(f.trace, Hutchinson) and not hasattr(f.field, "with_divergence") for f in flows)

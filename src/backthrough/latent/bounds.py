@@ -21,6 +21,7 @@ from backthrough.core import (
     check_key,
     log_mean_exp,
 )
+from backthrough.flows import has_estimated_log_det
 from backthrough.latent.protocols import Data, Encoder, Latent, LatentModel, Posterior
 
 SAMPLES_AT_ONCE = 50  # keeps at most this many decoder outputs an example in memory
@@ -217,8 +218,12 @@ def bound_of_one(
     gradient: Gradient,
 ) -> Scalar:
     """The bound at one example and its posterior; what `bound` batches."""
-    density = None if gradient == "reparam" else fixed_density(posterior, gradient)
     n = objective.k if isinstance(objective, IWAE) else objective.n_samples
+    if isinstance(objective, IWAE) and n > 1:
+        check_exact_density(f"IWAE({n})", posterior)
+    if gradient != "reparam":
+        check_exact_density(f'gradient="{gradient}"', posterior)
+    density = None if gradient == "reparam" else fixed_density(posterior, gradient)
 
     def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
         z, log_q = posterior.sample_and_log_prob(key=key)
@@ -238,6 +243,22 @@ def bound_of_one(
     if gradient == "dreg":
         return log_mean_exp(each(keys, jax.nn.softmax(jax.lax.stop_gradient(each(keys)))))
     return log_mean_exp(each(keys))
+
+
+def check_exact_density(what: str, posterior: Posterior) -> None:
+    """Refuses a posterior whose log-density carries noise, where that makes no bound.
+
+    Noise in log q is zero on average, so the ELBO is unbiased; but 1 / q is too large on average, and with
+    it the mean of k weights, which may exceed p(x).
+
+    Raises:
+        ArgumentError: naming what needs the density, and what to use.
+    """
+    if has_estimated_log_det(posterior):
+        raise ArgumentError(
+            f"{what} needs the density of q without noise, and Hutchinson() estimates it: use "
+            'trace=ExactTrace(), or ELBO() with gradient="reparam"'
+        )
 
 
 def fixed_density(posterior: Posterior, gradient: str) -> Callable[[Latent], Scalar]:

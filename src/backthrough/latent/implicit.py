@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key, log_mean_exp
+from backthrough.latent.bounds import check_exact_density
 from backthrough.latent.protocols import Data, Latent, LatentModel, Posterior
 
 
@@ -51,6 +52,7 @@ class ImplicitPosterior(eqx.Module):
 
     def __check_init__(self) -> None:
         check_integer("k of ImplicitPosterior", self.k, minimum=1)
+        check_exact_density("ImplicitPosterior", self.posterior)
 
     def sample(self, *, key: PRNGKey) -> Latent:
         """One draw, by sampling-importance-resampling: one of k draws from q, chosen by its weight.

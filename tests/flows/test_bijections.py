@@ -126,7 +126,7 @@ def test_round_trip_and_determinant(name, n):
 def test_densities_sum_to_one(make):
     """By quadrature in two dimensions; every draw comes with its log-density."""
     flow = Flow(StandardNormal(2), moved(make(2, 2, hidden_size=8, key=KEY)))
-    axis = jnp.linspace(-12, 12, 601)
+    axis = jnp.linspace(-12, 12, 1201)
     grid = jnp.stack(jnp.meshgrid(axis, axis), -1).reshape(-1, 2)
     density = jnp.exp(jax.jit(jax.vmap(flow.log_prob))(grid))
     assert float(density.sum() * (axis[1] - axis[0]) ** 2) == pytest.approx(1.0, abs=2e-3)

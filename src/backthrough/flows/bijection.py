@@ -13,6 +13,37 @@ Point = Float[Array, "size"]
 Condition = Float[Array, "..."] | None
 
 
+def check_point(x: Array, size: int) -> None:
+    """Refuses what is not one point of `size` entries.
+
+    Raises:
+        ArgumentError: if it has another shape.
+    """
+    if x.shape != (size,):
+        raise ArgumentError(
+            f"this bijection is one of points of shape ({size},), got {x.shape}; use jax.vmap for a batch"
+        )
+
+
+def check_condition(condition: Condition, shape: tuple[int, ...]) -> None:
+    """Refuses a condition of another shape than a bijection was made for; (0,) is for none.
+
+    Raises:
+        ArgumentError: if it has another shape, is missing, or is not asked for.
+    """
+    if condition is None and shape == (0,):
+        return
+    if condition is None:
+        raise ArgumentError(f"this bijection needs a condition of shape {shape}, got none")
+    if shape == (0,):
+        raise ArgumentError(
+            f"this bijection was made without a condition, got one of shape {condition.shape}; "
+            "make it with condition_size="
+        )
+    if condition.shape != shape:
+        raise ArgumentError(f"this bijection takes a condition of shape {shape}, got {condition.shape}")
+
+
 class Bijection(eqx.Module):
     """An invertible map of one point, with the logarithm of the absolute determinant of its Jacobian.
 

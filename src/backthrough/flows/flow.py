@@ -1,6 +1,7 @@
 """A distribution made by a bijection from a simple one."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -9,6 +10,24 @@ from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer
 from backthrough.flows.bijection import Bijection, Condition, Point
+
+
+@runtime_checkable
+class Base(Protocol):
+    """A distribution of one vector that a bijection moves, such as a Gaussian with parameters of its own."""
+
+    @property
+    def size(self) -> int:
+        """Entries of the vector."""
+        ...
+
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Point, Scalar]:
+        """One reparameterised draw and its log-density."""
+        ...
+
+    def log_prob(self, x: Point, /) -> Scalar:
+        """The log-density at one point."""
+        ...
 
 
 class StandardNormal(eqx.Module):
@@ -27,6 +46,11 @@ class StandardNormal(eqx.Module):
         """One draw, shape (size,)."""
         return jax.random.normal(key, (self.size,))
 
+    def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Point, Scalar]:
+        """One draw and its log-density."""
+        x = self.sample(key=key)
+        return x, self.log_prob(x)
+
     def log_prob(self, x: Point) -> Scalar:
         """The log-density at one point."""
         return -0.5 * jnp.sum(jnp.square(x)) - 0.5 * self.size * math.log(2 * math.pi)
@@ -38,21 +62,21 @@ class Flow(eqx.Module):
     It is a density and a sampler; at an example's features (`condition`) it is a posterior.
 
     Attributes:
-        base: Where u comes from.
+        base: Where u comes from: `StandardNormal`, or another distribution with a density (`Base`).
         bijection: T, from u to the data.
         condition: Given to the bijection; None for a distribution without one.
     """
 
-    base: StandardNormal
+    base: Base
     bijection: Bijection
     condition: Condition = None
 
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Point, Scalar]:
         """One reparameterised draw and its log-density (Rezende and Mohamed 2015, eq. 5)."""
         base_key, noise_key = jax.random.split(key)
-        u = self.base.sample(key=base_key)
+        u, log_prob = self.base.sample_and_log_prob(key=base_key)
         x, log_det = self.bijection.transform_and_log_det(u, self.condition, key=noise_key)
-        return x, self.base.log_prob(u) - log_det
+        return x, log_prob - log_det
 
     def log_prob(self, x: Float[Array, "..."], *, key: PRNGKey | None = None) -> Scalar:
         """The log-density at one point; an unbiased estimate of it where the bijection needs `key`.

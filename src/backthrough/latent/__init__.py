@@ -3,9 +3,11 @@
 from backthrough.latent.bernoulli import BernoulliModel
 from backthrough.latent.bounds import ELBO, IWAE, bound, elbo, iwae, log_weight
 from backthrough.latent.evaluation import evaluate_bound
+from backthrough.latent.flow_posteriors import AuxiliaryFlow, AuxiliaryFlowEncoder, FlowEncoder
 from backthrough.latent.gaussian import FactorisedGaussian, FullGaussian, FullGaussianEncoder, GaussianEncoder
 from backthrough.latent.implicit import ImplicitPosterior, TwoSided
 from backthrough.latent.latent_ode import LatentODE
+from backthrough.latent.local import local_bound, local_posteriors
 from backthrough.latent.observations import Observations, pad_series
 from backthrough.latent.protocols import Encoder, LatentModel, Posterior
 from backthrough.latent.recurrent import RecurrentEncoder
@@ -14,9 +16,12 @@ from backthrough.latent.vae import bernoulli_vae
 __all__ = [
     "ELBO",
     "IWAE",
+    "AuxiliaryFlow",
+    "AuxiliaryFlowEncoder",
     "BernoulliModel",
     "Encoder",
     "FactorisedGaussian",
+    "FlowEncoder",
     "FullGaussian",
     "FullGaussianEncoder",
     "GaussianEncoder",
@@ -32,6 +37,8 @@ __all__ = [
     "elbo",
     "evaluate_bound",
     "iwae",
+    "local_bound",
+    "local_posteriors",
     "log_weight",
     "pad_series",
 ]

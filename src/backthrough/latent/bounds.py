@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from backthrough.core import (
     ArgumentError,
     PRNGKey,
+    PyTree,
     Scalar,
     check_choice,
     check_integer,
@@ -158,55 +159,90 @@ def bound(
         ArgumentError: if an argument is not as it should be, or there is no such gradient, saying why.
     """
     check_key(key)
+    check_objective(objective, gradient)
+    x = jax.tree_util.tree_map(jnp.asarray, x)
+    n = n_examples("x", x)
+
+    def one(x: Data, key: PRNGKey) -> Scalar:
+        return bound_of_one(model, encoder(x), x, key=key, objective=objective, gradient=gradient)
+
+    return jax.vmap(one)(x, jax.random.split(key, n))
+
+
+def check_objective(objective: ELBO | IWAE, gradient: Gradient) -> None:
+    """Refuses what is no objective, and a gradient that it does not have.
+
+    Raises:
+        ArgumentError: naming it, and what to use.
+    """
     check_choice("gradient", gradient, GRADIENTS)
     if isinstance(objective, ELBO):
-        n = check_integer("n_samples of ELBO", objective.n_samples, minimum=1)
+        check_integer("n_samples of ELBO", objective.n_samples, minimum=1)
         for name in ("kl_weight", "entropy_weight"):
             weight = getattr(objective, name)
             if not isinstance(weight, Tracer) and not 0 <= float(weight) < math.inf:
                 raise ArgumentError(f"{name} of ELBO must be finite and not negative, got {weight}")
     elif isinstance(objective, IWAE):
-        n = check_integer("k of IWAE", objective.k, minimum=1)
+        check_integer("k of IWAE", objective.k, minimum=1)
+        if objective.k > 1 and gradient == "stl":
+            raise ArgumentError(
+                f'gradient="stl" is biased for IWAE({objective.k}): use gradient="dreg", the same idea '
+                "without bias"
+            )
     else:
         raise ArgumentError(f"objective must be ELBO() or IWAE(k), got {objective!r}")
-    weighted = isinstance(objective, IWAE) and n > 1
-    if weighted and gradient == "stl":
-        raise ArgumentError(
-            f'gradient="stl" is biased for IWAE({n}): use gradient="dreg", the same idea without bias'
-        )
-    x = jax.tree_util.tree_map(jnp.asarray, x)
-    lengths = {leaf.shape[0] for leaf in jax.tree_util.tree_leaves(x)}
+
+
+def n_examples(name: str, tree: PyTree) -> int:
+    """The length of the leading axis that all arrays share.
+
+    Raises:
+        ArgumentError: if it differs between them, or there are no examples.
+    """
+    leaves = jax.tree_util.tree_leaves(tree)
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) > 1:
-        raise ArgumentError(f"all arrays of x need as many examples, got {sorted(lengths)}")
+        raise ArgumentError(f"all arrays of {name} need as many examples, got {sorted(lengths)}")
     if not lengths or 0 in lengths:
-        raise ArgumentError("x has no examples")
+        raise ArgumentError(f"{name} has no examples")
+    return lengths.pop()
 
-    def one(x: Data, key: PRNGKey) -> Scalar:
-        posterior = encoder(x)
-        if weighted:
-            check_exact_density(f"IWAE({n})", posterior)
-        if gradient != "reparam":
-            check_exact_density(f'gradient="{gradient}"', posterior)
-        density = None if gradient == "reparam" else fixed_density(posterior, gradient)
 
-        def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
-            z, log_q = posterior.sample_and_log_prob(key=key)
-            if density is not None:
-                z = z if share is None else scale_gradient(z, share)
-                log_q = density(z)
-            return _log_weight(objective, model.log_likelihood(x, z), model.log_prior(z), log_q)
+def bound_of_one(
+    model: LatentModel,
+    posterior: Posterior,
+    x: Data,
+    *,
+    key: PRNGKey,
+    objective: ELBO | IWAE,
+    gradient: Gradient,
+) -> Scalar:
+    """The bound at one example and its posterior; what `bound` batches."""
+    n = objective.k if isinstance(objective, IWAE) else objective.n_samples
+    if isinstance(objective, IWAE) and n > 1:
+        check_exact_density(f"IWAE({n})", posterior)
+    if gradient != "reparam":
+        check_exact_density(f'gradient="{gradient}"', posterior)
+    density = None if gradient == "reparam" else fixed_density(posterior, gradient)
 
-        def each(*rows: Array) -> Float[Array, "sample"]:
-            if n <= SAMPLES_AT_ONCE:
-                return jax.vmap(draw)(*rows)
-            return jax.lax.map(lambda row: draw(*row), rows, batch_size=SAMPLES_AT_ONCE)
+    def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
+        z, log_q = posterior.sample_and_log_prob(key=key)
+        if density is not None:
+            z = z if share is None else scale_gradient(z, share)
+            log_q = density(z)
+        return _log_weight(objective, model.log_likelihood(x, z), model.log_prior(z), log_q)
 
-        keys = jax.random.split(key, n)
-        if weighted and gradient == "dreg":
-            return log_mean_exp(each(keys, jax.nn.softmax(jax.lax.stop_gradient(each(keys)))))
-        return log_mean_exp(each(keys)) if weighted else jnp.mean(each(keys))
+    def each(*rows: Array) -> Float[Array, "sample"]:
+        if n <= SAMPLES_AT_ONCE:
+            return jax.vmap(draw)(*rows)
+        return jax.lax.map(lambda row: draw(*row), rows, batch_size=SAMPLES_AT_ONCE)
 
-    return jax.vmap(one)(x, jax.random.split(key, *lengths))
+    keys = jax.random.split(key, n)
+    if isinstance(objective, ELBO) or n == 1:
+        return jnp.mean(each(keys))
+    if gradient == "dreg":
+        return log_mean_exp(each(keys, jax.nn.softmax(jax.lax.stop_gradient(each(keys)))))
+    return log_mean_exp(each(keys))
 
 
 def check_exact_density(what: str, posterior: Posterior) -> None:

@@ -29,6 +29,11 @@ class FactorisedGaussian(eqx.Module):
     mean: Float[Array, "latent"]
     log_scale: Float[Array, "latent"]
 
+    @property
+    def size(self) -> int:
+        """Entries of z."""
+        return self.mean.size
+
     def sample_and_log_prob(self, *, key: PRNGKey) -> tuple[Float[Array, "latent"], Scalar]:
         """One reparameterised draw z = mean + scale * noise and log q(z) (Kingma and Welling 2014, sec. 2.4).
 
@@ -61,6 +66,11 @@ class FullGaussian(eqx.Module):
     mean: Float[Array, "latent"]
     log_diagonal: Float[Array, "latent"]
     below: Float[Array, "latent latent"]
+
+    @property
+    def size(self) -> int:
+        """Entries of z."""
+        return self.mean.size
 
     @property
     def factor(self) -> Float[Array, "latent latent"]:

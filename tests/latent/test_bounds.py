@@ -145,12 +145,8 @@ def test_bad_input_is_named():
             elbo(model, own, wrong[:, None] if wrong.ndim == 1 else wrong, key=jax.random.key(0))
     with pytest.raises(ArgumentError, match="makes 6 logits and the example has shape"):
         model.log_likelihood(jnp.ones(1), jnp.ones(2))
-    with pytest.raises(DataError, match=r"x must lie in \[0, 1\] .* entry \(1, 0\) is 2.0"):
-        evaluate_bound(
-            iwae,
-            MODEL,
-            encoder,
-            np.array([[1.0], [2.0]]),
-            key=jax.random.key(0),
-            n_samples=1,
-        )
+    options = {"key": jax.random.key(0), "n_samples": 1}
+    with pytest.raises(DataError, match=r"x must be 0 or 1 .* entry \(0, 2\) is 0.5"):
+        evaluate_bound(iwae, model, own, np.ones((2, 6)) - 0.5 * np.eye(2, 6, 2), **options)
+    with pytest.raises(DataError, match=r"x must be finite, but entry \(1, 0\) is inf"):
+        evaluate_bound(iwae, MODEL, encoder, np.array([[1.0], [np.inf]]), **options)

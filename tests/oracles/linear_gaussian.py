@@ -28,6 +28,9 @@ class LinearGaussian(eqx.Module):
     def sample_prior(self, *, key):
         return jax.random.normal(key, (LATENT,))
 
+    def sample_x(self, z, *, key):
+        return self.weight @ z + jnp.sqrt(VARIANCE) * jax.random.normal(key, (DATA,))
+
 
 def exact_elbo(mean: np.ndarray, scale: np.ndarray) -> float:
     """log p(x) - KL(N(mean, diag(scale**2)) || posterior)."""
@@ -41,3 +44,9 @@ def exact_elbo(mean: np.ndarray, scale: np.ndarray) -> float:
         - 2 * np.log(scale).sum()
     )
     return LOG_P - divergence
+
+
+def exact_log_p(x: np.ndarray) -> np.ndarray:
+    """log p(x) of each row."""
+    covariance = WEIGHT @ WEIGHT.T + VARIANCE * np.eye(DATA)
+    return multivariate_normal.logpdf(x, np.zeros(DATA), covariance)

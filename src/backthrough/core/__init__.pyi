@@ -1,5 +1,7 @@
 from .checks import (
+    check_binary,
     check_choice,
+    check_finite,
     check_integer,
     check_key,
     check_positive,
@@ -32,7 +34,9 @@ __all__ = [
     "PyTree",
     "RunError",
     "Scalar",
+    "check_binary",
     "check_choice",
+    "check_finite",
     "check_integer",
     "check_key",
     "check_positive",

@@ -71,3 +71,29 @@ def check_unit_interval(name: str, values: np.ndarray) -> np.ndarray:
             f"{values[index]}{hint}"
         )
     return values
+
+
+def check_binary(name: str, values: np.ndarray) -> np.ndarray:
+    """Returns `values`, or raises `DataError` naming the first entry that is neither 0 nor 1.
+
+    Used where a Bernoulli likelihood is reported: that of grey levels between them is none.
+    """
+    values = np.asarray(values)
+    bad = (values != 0) & (values != 1)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"{name} must be 0 or 1 for a Bernoulli likelihood, but entry {index} is {values[index]}; draw "
+            "grey levels in [0, 1] as bits first, with jax.random.bernoulli(key, x)"
+        )
+    return values
+
+
+def check_finite(name: str, values: np.ndarray) -> np.ndarray:
+    """Returns `values`, or raises `DataError` naming the first entry that is NaN or infinite."""
+    values = np.asarray(values)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        index = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise DataError(f"{name} must be finite, but entry {index} is {values[index]}")
+    return values

@@ -4,6 +4,21 @@ from backthrough.latent.bernoulli import BernoulliModel
 from backthrough.latent.bounds import ELBO, IWAE, bound, elbo, iwae, log_weight
 from backthrough.latent.evaluation import evaluate_bound
 from backthrough.latent.flow_posteriors import AuxiliaryFlow, AuxiliaryFlowEncoder, FlowEncoder
+from backthrough.latent.gaps import (
+    Annealing,
+    GapReport,
+    LogLikelihood,
+    Optimisation,
+    Optimised,
+    Sandwich,
+    Simulated,
+    annealed_log_p,
+    bdmc,
+    importance_log_p,
+    inference_gaps,
+    optimise_posteriors,
+    simulate,
+)
 from backthrough.latent.gaussian import FactorisedGaussian, FullGaussian, FullGaussianEncoder, GaussianEncoder
 from backthrough.latent.implicit import ImplicitPosterior, TwoSided
 from backthrough.latent.latent_ode import LatentODE
@@ -16,6 +31,7 @@ from backthrough.latent.vae import bernoulli_vae
 __all__ = [
     "ELBO",
     "IWAE",
+    "Annealing",
     "AuxiliaryFlow",
     "AuxiliaryFlowEncoder",
     "BernoulliModel",
@@ -24,21 +40,33 @@ __all__ = [
     "FlowEncoder",
     "FullGaussian",
     "FullGaussianEncoder",
+    "GapReport",
     "GaussianEncoder",
     "ImplicitPosterior",
     "LatentModel",
     "LatentODE",
+    "LogLikelihood",
     "Observations",
+    "Optimisation",
+    "Optimised",
     "Posterior",
     "RecurrentEncoder",
+    "Sandwich",
+    "Simulated",
     "TwoSided",
+    "annealed_log_p",
+    "bdmc",
     "bernoulli_vae",
     "bound",
     "elbo",
     "evaluate_bound",
+    "importance_log_p",
+    "inference_gaps",
     "iwae",
     "local_bound",
     "local_posteriors",
     "log_weight",
+    "optimise_posteriors",
     "pad_series",
+    "simulate",
 ]

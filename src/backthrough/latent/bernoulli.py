@@ -5,9 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Shaped
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar
+from backthrough.core import ArgumentError, PRNGKey, Scalar, check_binary
 from backthrough.latent.gaussian import standard_normal_log_prob
 
 
@@ -32,6 +33,14 @@ class BernoulliModel(eqx.Module):
         if x.size != logits.size:
             raise ArgumentError(f"the decoder makes {logits.size} logits and the example has shape {x.shape}")
         return jnp.sum(x.reshape(-1) * logits - jax.nn.softplus(logits))
+
+    def check_data(self, x: Shaped[np.ndarray, "example ..."] | Shaped[Array, "example ..."]) -> None:
+        """Refuses data, on the host, that has no likelihood here.
+
+        Raises:
+            DataError: naming the first entry that is neither 0 nor 1.
+        """
+        check_binary("x", np.asarray(x))
 
     def sample_prior(self, *, key: PRNGKey) -> Float[Array, "latent"]:
         """One z from N(0, I)."""

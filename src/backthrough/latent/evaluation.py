@@ -2,15 +2,14 @@
 
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey, check_integer, check_key, check_unit_interval
-from backthrough.latent.protocols import Encoder, LatentModel
-from backthrough.train import ProgressBar
+from backthrough.core import PRNGKey, check_key
+from backthrough.latent.checks import check_examples
+from backthrough.latent.chunks import map_in_chunks
+from backthrough.latent.protocols import Data, Encoder, LatentModel
 
 
 @runtime_checkable
@@ -21,7 +20,7 @@ class Bound(Protocol):
         self,
         model: LatentModel,
         encoder: Encoder,
-        x: Float[Array, "batch *data"],
+        x: Data,
         *,
         key: PRNGKey,
         n_samples: int,
@@ -34,7 +33,7 @@ def evaluate_bound(
     bound: Bound,
     model: LatentModel,
     encoder: Encoder,
-    x: Float[np.ndarray, "example *data"],
+    x: Data,
     *,
     key: PRNGKey,
     n_samples: int,
@@ -47,7 +46,7 @@ def evaluate_bound(
         bound: Such as `iwae`.
         model: p(x, z) for one example.
         encoder: Maps one example to q(z | x).
-        x: Examples with entries in [0, 1], on the host.
+        x: Examples along the leading axis, on the host: an array, or a pytree of arrays.
         key: Typed key; the result does not depend on `batch_size`.
         n_samples: Draws for each example.
         batch_size: Examples at once; memory grows with it.
@@ -57,26 +56,22 @@ def evaluate_bound(
         One value in nats for each example; their mean estimates the data set's bound.
 
     Raises:
-        DataError: if `x` is empty or an entry is outside [0, 1], naming it.
+        ArgumentError: if `x` is empty.
+        DataError: if an entry is not finite, or is refused by the model's `check_data`, naming it.
     """
     check_key(key)
-    check_unit_interval("x", x)
-    batch_size = min(check_integer("batch_size", batch_size, minimum=1), len(x))
-    keys = jax.random.split(key, len(x))
+    n = check_examples(model, x)
+    examples = (x, jax.random.split(key, n))
+    return map_in_chunks(
+        _values, (bound, n_samples, model, encoder), examples, at_once=batch_size, label=label
+    )
 
-    @eqx.filter_jit
-    def values(model: LatentModel, encoder: Encoder, x: Array, keys: Array) -> Array:
-        def one(x: Array, key: PRNGKey) -> Array:
-            return bound(model, encoder, x[None], key=key, n_samples=n_samples)[0]
 
-        return jax.vmap(one)(x, keys)
+def _values(shared: tuple, chunk: tuple) -> Float[Array, "example"]:
+    bound, n_samples, model, encoder = shared
 
-    parts = []
-    with ProgressBar(label, len(x)) as bar:
-        for start in range(0, len(x), batch_size):
-            stop = min(start + batch_size, len(x))
-            first = max(0, stop - batch_size)  # the last batch overlaps, so that one program serves all
-            part = np.asarray(values(model, encoder, jnp.asarray(x[first:stop]), keys[first:stop]))
-            parts.append(part[start - first :])
-            bar.update(stop)
-    return np.concatenate(parts)
+    def one(x: Data, key: PRNGKey) -> Array:
+        alone = jax.tree_util.tree_map(lambda leaf: leaf[None], x)
+        return bound(model, encoder, alone, key=key, n_samples=n_samples)[0]
+
+    return jax.vmap(one)(*chunk)

@@ -32,7 +32,7 @@ def local_posteriors(encoder: Encoder, x: Data) -> Any:
     x = jax.tree_util.tree_map(jnp.asarray, x)
     n_examples("x", x)
     posteriors = eqx.filter_vmap(encoder)(x)
-    _check_arrays(posteriors)
+    check_arrays(posteriors)
     return posteriors
 
 
@@ -67,7 +67,7 @@ def local_bound(
     x = jax.tree_util.tree_map(jnp.asarray, x)
     n = n_examples("x", x)
     arrays, rest = eqx.partition(posteriors, eqx.is_array)
-    _check_arrays(posteriors)
+    check_arrays(posteriors)
     if n_examples("posteriors", arrays) != n:
         raise ArgumentError(
             f"posteriors are of {n_examples('posteriors', arrays)} examples, and x has {n}; "
@@ -81,8 +81,12 @@ def local_bound(
     return jax.vmap(one)(arrays, x, jax.random.split(key, n))
 
 
-def _check_arrays(posteriors: PyTree) -> None:
-    """A posterior that is no pytree would be shared by all examples, or not be optimised at all."""
+def check_arrays(posteriors: PyTree) -> None:
+    """Refuses a posterior that is no pytree: it would be shared by all examples, or not be optimised at all.
+
+    Raises:
+        ArgumentError: saying what to make it.
+    """
     if not jax.tree_util.tree_leaves(eqx.filter(posteriors, eqx.is_inexact_array)):
         raise ArgumentError(
             f"{type(posteriors).__name__} shows no arrays to optimise: make the posterior an Equinox module"

@@ -1,0 +1,102 @@
+"""A function of each example over a whole data set: memory bounded, progress shown, finished parts kept."""
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from backthrough.core import CheckpointError, PyTree, check_integer
+from backthrough.core.files import write_atomically
+from backthrough.latent.bounds import n_examples
+from backthrough.train import ProgressBar
+
+
+def map_in_chunks(
+    function: Callable[[Any, Any], PyTree],
+    shared: PyTree,
+    examples: PyTree,
+    *,
+    at_once: int,
+    label: str,
+    keep: Path | None = None,
+) -> Any:
+    """`function(shared, chunk)` for chunks of the examples, put together again, on the host.
+
+    Args:
+        function: Of a module's top level, so that it is compiled once; what it returns has a leading axis
+            as long as that of the chunk, and an example's part of it depends on that example alone.
+        shared: What all examples share: modules, and hashable options.
+        examples: A pytree of arrays with a leading axis of examples.
+        at_once: Examples in a chunk. The last chunk overlaps the one before, so that one program serves all.
+        label: Shown beside the progress bar.
+        keep: A folder for finished chunks. What is found there is not computed again; it is found by a digest
+            of all arrays and options (the code of the functions is not in it).
+
+    Returns:
+        A pytree of NumPy arrays.
+
+    Raises:
+        ArgumentError: if `at_once` is below 1.
+        CheckpointError: if a kept chunk is damaged.
+    """
+    n = n_examples("x", examples)
+    at_once = min(check_integer("at_once", at_once, minimum=1), n)
+    compiled = eqx.filter_jit(function)
+    parts = []
+    with ProgressBar(label, n) as bar:
+        for start in range(0, n, at_once):
+            stop = min(start + at_once, n)
+            first = max(0, stop - at_once)
+            chunk = jax.tree_util.tree_map(lambda leaf, a=first, b=stop: jnp.asarray(leaf[a:b]), examples)
+            found = _kept(compiled, function.__name__, shared, chunk, keep)
+            parts.append(jax.tree_util.tree_map(lambda leaf, a=start - first: leaf[a:], found))
+            bar.update(stop)
+    return jax.tree_util.tree_map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def _kept(
+    compiled: Callable[..., PyTree], name: str, shared: PyTree, chunk: PyTree, keep: Path | None
+) -> Any:
+    """What the function makes of a chunk: from the folder, or computed and put there."""
+    if keep is None:
+        return jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
+    path = keep / f"{name.strip('_')}-{_digest(name, shared, chunk)}.npz"
+    if path.exists():
+        tree = eqx.filter_eval_shape(compiled, shared, chunk)
+        return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), _read(path))
+    found = jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
+    keep.mkdir(parents=True, exist_ok=True)
+    memory = BytesIO()
+    np.savez(memory, *jax.tree_util.tree_leaves(found))
+    write_atomically(path, memory.getvalue())
+    return found
+
+
+def _read(path: Path) -> list[np.ndarray]:
+    try:
+        with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            return [file[f"arr_{index}"] for index in range(len(file.files))]
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
+
+
+def _digest(name: str, *trees: PyTree) -> str:
+    """Of the bytes of all arrays and of the options; functions count by their names."""
+    digest = hashlib.sha256(name.encode())
+    for leaf in jax.tree_util.tree_leaves(trees):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        if eqx.is_array_like(leaf):
+            values = np.asarray(leaf)
+            digest.update(f"{values.dtype}{values.shape}".encode())
+            digest.update(values.tobytes())
+        else:
+            digest.update((getattr(leaf, "__qualname__", None) or repr(leaf)).encode())
+    return digest.hexdigest()[:24]

@@ -1,0 +1,118 @@
+"""Examples with a posterior each, from an encoder or as arrays of their own, checked and ready for chunks."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_key
+from backthrough.latent.bounds import check_exact_density, n_examples
+from backthrough.latent.checks import check_examples, check_inference_mode
+from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
+
+
+class Example(NamedTuple):
+    """One example, or many along a leading axis.
+
+    Attributes:
+        x: The data.
+        arrays: Those of the example's own posterior; None where an encoder makes it.
+        key: Typed key.
+    """
+
+    x: Data
+    arrays: PyTree
+    key: PRNGKey
+
+
+class Inference(NamedTuple):
+    """What turns an example into its posterior, the same for all examples.
+
+    Attributes:
+        encoder: Maps x to q(z | x); None where examples have posteriors of their own, or where there is no q.
+        rest: What those posteriors are beside their arrays.
+    """
+
+    encoder: Encoder | None
+    rest: PyTree
+
+    def posterior(self, example: Example) -> Any:
+        """q(z | x); None where there is no q."""
+        if self.encoder is not None:
+            return self.encoder(example.x)
+        return None if self.rest is None else eqx.combine(example.arrays, self.rest)
+
+
+def prepare(
+    model: LatentModel, q: Encoder | PyTree | None, x: Data, key: PRNGKey
+) -> tuple[Inference, Example]:
+    """Checks what can be checked before anything compiles; examples stay on the host.
+
+    Raises:
+        ArgumentError: for a wrong key, no examples, more or fewer posteriors than examples, a network in
+            training mode, or a latent that is not the model's.
+        DataError: if data are not finite or have no likelihood.
+    """
+    check_key(key)
+    n = check_examples(model, x)
+    check_inference_mode(model=model, encoder=q)
+    inference, arrays = Inference(None, None), None
+    if callable(q):
+        encoder: Any = q
+        inference = Inference(encoder, None)
+    elif q is not None:
+        arrays, rest = eqx.partition(q, eqx.is_array)
+        inference = Inference(None, rest)
+        if n_examples("q", arrays) != n:
+            raise ArgumentError(
+                f"q has posteriors of {n_examples('q', arrays)} examples, and x has {n} examples"
+            )
+    examples = Example(jax.tree_util.tree_map(np.asarray, x), arrays, jax.random.split(key, n))
+    if q is not None:
+        _check_latent(model, inference, examples)
+    return inference, examples
+
+
+def first_posterior(inference: Inference, examples: Example) -> Posterior:
+    """The posterior of the first example."""
+    first = jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf[0]), examples)
+    return inference.posterior(first)
+
+
+def check_density(what: str, posterior: Posterior, cure: str) -> None:
+    """Refuses a posterior whose density is not known at every z.
+
+    Raises:
+        ArgumentError: naming what needs it, and the cure.
+    """
+    if not hasattr(posterior, "log_prob"):
+        raise ArgumentError(
+            f"{what} needs the log_prob of q, and {type(posterior).__name__} has none: {cure}"
+        )
+    check_exact_density(what, posterior)
+
+
+def check_not_nan(is_nan: np.ndarray) -> None:
+    """Refuses a model that gives NaN where q has its mass.
+
+    Raises:
+        DataError: naming the first example.
+    """
+    if is_nan.any():
+        raise DataError(
+            f"log p(x, z) - log q(z | x) of example {int(np.argmax(is_nan))} is NaN or infinite at draws of "
+            "q; look at the model's log_prior and log_likelihood there"
+        )
+
+
+def _check_latent(model: LatentModel, inference: Inference, examples: Example) -> None:
+    posterior = first_posterior(inference, examples)
+    drawn: Any = eqx.filter_eval_shape(lambda: posterior.sample_and_log_prob(key=jax.random.key(0))[0])
+    prior: Any = eqx.filter_eval_shape(lambda: model.sample_prior(key=jax.random.key(0)))
+    shapes = [getattr(z, "shape", None) for z in (drawn, prior)]
+    if shapes[0] != shapes[1]:
+        raise ArgumentError(f"z of q has shape {shapes[0]}, and z of the model {shapes[1]}")
+    if len(drawn.shape) != 1 or not jnp.issubdtype(drawn.dtype, jnp.floating):
+        raise ArgumentError(f"z must be a vector of real numbers, got {drawn.dtype} of shape {shapes[0]}")

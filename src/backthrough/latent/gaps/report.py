@@ -1,0 +1,136 @@
+"""How good inference is on each example, and why: the gaps, with their errors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from backthrough.latent.gaps.likelihood import LogLikelihood
+
+GAPS = ("inference", "approximation", "amortization")
+
+
+@dataclass(frozen=True)
+class GapReport:
+    """log p(x) >= L[q*] >= L[q], and what lies between (Cremer, Li and Duvenaud 2018, sec. 3).
+
+    All in nats, one entry for each example; errors are standard errors by the spread of draws.
+
+    Attributes:
+        encoder_elbo: L[q], the ELBO of the encoder's posterior.
+        encoder_error: Its error.
+        best_elbo: L[q*], the ELBO of the best posterior of the family, found for the example alone.
+        best_error: Its error.
+        importance: log p(x) by importance sampling from q*.
+        annealed: log p(x) by annealed importance sampling.
+        log_p: The logarithm of the mean of both estimates of p(x) where they agree within three errors, and
+            the larger one where they do not, since both are too small on average.
+        log_p_error: Its error.
+        flags: What is wrong with an example's figures; "" where nothing is.
+        data: What the examples are, and how they were binarised, in words of the caller's.
+        n_samples: Draws in each ELBO, and weights in `importance`.
+    """
+
+    encoder_elbo: Float[np.ndarray, "example"]
+    encoder_error: Float[np.ndarray, "example"]
+    best_elbo: Float[np.ndarray, "example"]
+    best_error: Float[np.ndarray, "example"]
+    importance: LogLikelihood
+    annealed: LogLikelihood
+    log_p: Float[np.ndarray, "example"]
+    log_p_error: Float[np.ndarray, "example"]
+    flags: tuple[str, ...]
+    data: str
+    n_samples: int
+
+    @property
+    def inference(self) -> Float[np.ndarray, "example"]:
+        """log p(x) - L[q], the whole gap."""
+        return self.log_p - self.encoder_elbo
+
+    @property
+    def approximation(self) -> Float[np.ndarray, "example"]:
+        """log p(x) - L[q*], what the family cannot do."""
+        return self.log_p - self.best_elbo
+
+    @property
+    def amortization(self) -> Float[np.ndarray, "example"]:
+        """L[q*] - L[q], what the encoder leaves undone."""
+        return self.best_elbo - self.encoder_elbo
+
+    @property
+    def inference_error(self) -> Float[np.ndarray, "example"]:
+        """That of `inference`."""
+        return np.hypot(self.log_p_error, self.encoder_error)
+
+    @property
+    def approximation_error(self) -> Float[np.ndarray, "example"]:
+        """That of `approximation`."""
+        return np.hypot(self.log_p_error, self.best_error)
+
+    @property
+    def amortization_error(self) -> Float[np.ndarray, "example"]:
+        """That of `amortization`."""
+        return np.hypot(self.best_error, self.encoder_error)
+
+    def table(self) -> pd.DataFrame:
+        """One row an example."""
+        columns = {
+            "L[q]": self.encoder_elbo,
+            "error of L[q]": self.encoder_error,
+            "L[q*]": self.best_elbo,
+            "error of L[q*]": self.best_error,
+            "log p(x)": self.log_p,
+            "error of log p(x)": self.log_p_error,
+            "importance sampling": self.importance.log_p,
+            "ESS of importance sampling": self.importance.ess,
+            "annealing": self.annealed.log_p,
+            "ESS of annealing": self.annealed.ess,
+        }
+        for gap in GAPS:
+            columns[f"{gap} gap"] = getattr(self, gap)
+            columns[f"error of {gap} gap"] = getattr(self, f"{gap}_error")
+        rows = pd.DataFrame(columns, index=pd.RangeIndex(len(self.log_p), name="example"))
+        return rows.assign(flag=self.flags)
+
+    def summary(self) -> pd.DataFrame:
+        """Means over examples with their standard errors, which hold the spread of examples and of draws."""
+        rows = {
+            "L[q]": self.encoder_elbo,
+            "L[q*]": self.best_elbo,
+            "log p(x)": self.log_p,
+            "log p(x), importance sampling": self.importance.log_p,
+            "log p(x), annealing": self.annealed.log_p,
+            **{f"{gap} gap": getattr(self, gap) for gap in GAPS},
+        }
+        n = len(self.log_p)
+        errors = {name: values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan for name, values in rows.items()}
+        means = {name: values.mean() for name, values in rows.items()}
+        return pd.DataFrame({"nats": means, "standard error": errors})
+
+    def plot(self, axes: Axes) -> Axes:
+        """Three bars with standard errors: the inference gap, and the two gaps that it is the sum of."""
+        means = self.summary().loc[[f"{gap} gap" for gap in GAPS]]
+        colours = ("C7", "C0", "C1")
+        axes.bar(GAPS, means["nats"], yerr=means["standard error"], color=colours, capsize=4)
+        for place, value in enumerate(means["nats"]):
+            axes.annotate(
+                f"{value:.2f}", (place, value), xytext=(6, 4), textcoords="offset points", fontsize=9
+            )
+        axes.set(ylabel="nats", title=f"mean gaps of {len(self.log_p):,} examples")
+        axes.margins(y=0.15)
+        return axes
+
+    def __str__(self) -> str:
+        """The summary, what it is of, and how many examples are flagged."""
+        flagged = sum(map(bool, self.flags))
+        lines = [
+            self.summary().round(3).to_string(),
+            f"{len(self.log_p):,} examples{f' ({self.data})' if self.data else ''}; {self.n_samples:,} draws "
+            f"an ELBO; log p(x) by {self.importance.method} (q*), and {self.annealed.method}",
+        ]
+        if flagged:
+            lines.append(f"{flagged:,} of them flagged: see table()")
+        return "\n".join(lines)

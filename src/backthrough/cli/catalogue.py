@@ -7,7 +7,7 @@ from rich.table import Table
 from backthrough.cli.main import COMMANDS
 from backthrough.recipes import RECIPES
 
-TASKS = ("density", "forecast")
+TASKS = ("density", "forecast", "gaps")
 
 
 def main(arguments: list[str]) -> int:
@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
         for recipe in RECIPES.values():
             if recipe.room == room:
                 table.add_row(f"  {recipe.name}", recipe.summary)
-    table.add_row("[bold]on your own files[/bold]")
+    table.add_row("[bold]on your own files and models[/bold]")
     for task in TASKS:
         table.add_row(f"  {task}", COMMANDS[task].summary)
     console = Console()

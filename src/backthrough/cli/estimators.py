@@ -1,21 +1,13 @@
 """`backthrough estimators compare MODULE:FUNCTION`."""
 
-import contextlib
-import importlib
-import inspect
-import re
-import sys
-import sysconfig
-import traceback
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tyro
 
-import backthrough
-from backthrough.core import ArgumentError, BackthroughError, check_choice, check_integer
+from backthrough.cli.problems import blaming_the_user, call_problem, place_of
+from backthrough.core import ArgumentError, check_choice, check_integer
 
 if TYPE_CHECKING:
     from backthrough.estimators import Comparison
@@ -70,43 +62,10 @@ def load_problem(name: str) -> tuple[Any, Any]:
         ArgumentError: if there is no such module or function, it needs arguments, or it returns no pair.
         BackthroughError: if the user's own code fails, naming where.
     """
-    module_name, _, function_name = name.partition(":")
-    if not module_name or not function_name:
-        raise ArgumentError(f"name the problem as MODULE:FUNCTION, got {name!r}")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    with _blaming_the_user():
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-                raise  # an import of theirs
-            raise ArgumentError(f"cannot import {module_name!r}: {error}") from error
-    known = [own for own in vars(module) if callable(getattr(module, own))]
-    function = getattr(module, check_choice(f"function of {module_name}", function_name, known))
-    needed = _needed_arguments(function)
-    if needed:
-        raise ArgumentError(
-            f"{name} must work without arguments and return (f, dist), but it needs {', '.join(needed)}; "
-            "name a function that calls it with them"
-        )
-    with _blaming_the_user():
-        pair = function()
+    pair = call_problem(name, "(f, dist)")
     if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[0])):
         raise ArgumentError(f"{name} must return (f, dist), f a function of one sample; it returned {pair!r}")
     return pair
-
-
-def _needed_arguments(function: Any) -> list[str]:
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except ValueError:  # written in C, and says nothing
-        return []
-    return [
-        own.name
-        for own in parameters
-        if own.default is own.empty and own.kind not in (own.VAR_POSITIONAL, own.VAR_KEYWORD)
-    ]
 
 
 def _compare(options: Compare, f: Any, distribution: Any) -> "Comparison":
@@ -116,7 +75,7 @@ def _compare(options: Compare, f: Any, distribution: Any) -> "Comparison":
 
     everything = default_estimators()
     chosen = {name: everything[check_choice("estimator", name, everything)] for name in options.only}
-    with _blaming_the_user():
+    with blaming_the_user():
         try:
             return compare(
                 chosen or suitable_estimators(f, distribution),
@@ -126,7 +85,7 @@ def _compare(options: Compare, f: Any, distribution: Any) -> "Comparison":
                 n_samples=options.n_samples,
             )
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError) as error:
-            place = _place(error)
+            place = place_of(error)
             if place is None:
                 raise
             raise ArgumentError(
@@ -134,55 +93,6 @@ def _compare(options: Compare, f: Any, distribution: Any) -> "Comparison":
                 "code, let the problem return (backthrough.estimators.numpy_function(f), dist): f is then "
                 "called with many samples along the first axis and returns one number for each"
             ) from error
-
-
-@contextlib.contextmanager
-def _blaming_the_user() -> Iterator[None]:
-    """Shows what the user's own code raises as theirs, with file and line."""
-    try:
-        yield
-    except (ArgumentError, BackthroughError):
-        raise
-    except Exception as error:
-        place = _place(error)
-        if place is not None:
-            first = str(error).partition("\n")[0]
-            raise BackthroughError(f"{place}: your code raised {type(error).__name__}: {first}") from error
-        place, message = _called_back(error)
-        if message is None:
-            raise
-        where = "" if place is None else f"{place}: your code raised "
-        raise BackthroughError(where + message) from error
-
-
-def _place(error: BaseException) -> str | None:
-    """File and line of the last code that is neither ours, nor Python's, nor a library's."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
-    return _last_of_theirs([(frame.filename, frame.lineno, frame.name) for frame in frames])
-
-
-def _called_back(error: BaseException) -> tuple[str | None, str | None]:
-    """Place and message of what a NumPy function raised, of which JAX keeps only the printed traceback."""
-    text = str(error)
-    frames = re.findall(r'File "(.+)", line (\d+), in (.+)', text)
-    raised = re.findall(r"^([\w.]+(?:Error|Exception)): (.*)", text, re.MULTILINE)
-    if not frames or not raised:
-        return None, None
-    kind, message = raised[-1]
-    if kind.startswith("backthrough."):
-        return None, message
-    return _last_of_theirs(frames), f"{kind}: {message}"
-
-
-def _last_of_theirs(frames: Sequence[tuple[str, Any, str]]) -> str | None:
-    others = [Path(backthrough.__file__).parent, *map(Path, sysconfig.get_paths().values())]
-    for name, line, function in reversed(frames):
-        file = Path(name).absolute()
-        if file.exists() and not any(file.is_relative_to(folder) for folder in others):
-            return f"{name}:{line} in {function}"
-    return None
 
 
 def _print(found: "Comparison") -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 
 def print_numbers(run: Path, *, only_headline: bool = False) -> None:
@@ -15,7 +16,8 @@ def print_numbers(run: Path, *, only_headline: bool = False) -> None:
     result = json.loads((run / "result.json").read_text())
     for number in result["numbers"]:
         value = with_error(number["value"], number["standard_error"])
-        table.add_row(number["name"], f"{value} {number['unit']}", f"[dim]{number['what']}[/dim]")
+        what = Text(number["what"], style="dim")
+        table.add_row(Text(number["name"]), Text(f"{value} {number['unit']}"), what)  # no markup: L[q]
     console = Console(highlight=False)
     if "headline" in result:
         console.print(result["headline"]["sentence"], style="bold", markup=False)

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from backthrough.latent.gaps.likelihood import LogLikelihood
+from backthrough.train import Number, mean_number
 
 GAPS = ("inference", "approximation", "amortization")
 
@@ -109,6 +110,34 @@ class GapReport:
         errors = {name: values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan for name, values in rows.items()}
         means = {name: values.mean() for name, values in rows.items()}
         return pd.DataFrame({"nats": means, "standard error": errors})
+
+    def numbers(self) -> list[Number]:
+        """The same means for a run's result, each with what it is of and how it was found."""
+        of = f"mean over {len(self.log_p):,} examples{f' ({self.data})' if self.data else ''}"
+        elbo = f"{self.n_samples:,} draws an example"
+        both = "log of the mean of both estimates, or the larger one where they disagree"
+        rows = (
+            ("L[q]", self.encoder_elbo, f"ELBO of the encoder's posterior, {elbo}"),
+            ("L[q*]", self.best_elbo, f"ELBO of the best posterior of each example, {elbo}"),
+            ("log p(x), importance sampling", self.importance.log_p, f"{self.importance.method} (q*)"),
+            ("log p(x), annealing", self.annealed.log_p, self.annealed.method),
+            ("log p(x)", self.log_p, both),
+            ("inference gap", self.inference, "log p(x) - L[q]"),
+            ("approximation gap", self.approximation, "log p(x) - L[q*]: what the family cannot do"),
+            ("amortization gap", self.amortization, "L[q*] - L[q]: what the encoder leaves undone"),
+        )
+        numbers = [mean_number(name, values, "nats", f"{what}; {of}") for name, values, what in rows]
+        flagged = sum(map(bool, self.flags))
+        return [*numbers, Number("flagged examples", float(flagged), "", f"of {len(self.flags):,}")]
+
+    def sentence(self) -> str:
+        """Which gap is the larger one, in words."""
+        whole, family, encoder = (getattr(self, gap).mean() for gap in GAPS)
+        larger = "the encoder" if encoder > family else "the family of posteriors"
+        return (
+            f"The ELBO is {whole:.3g} nats below log p(x), mostly for {larger}: {encoder:.3g} are left by "
+            f"the encoder (amortization gap), {family:.3g} by the family (approximation gap)."
+        )
 
     def plot(self, axes: Axes) -> Axes:
         """Three bars with standard errors: the inference gap, and the two gaps that it is the sum of."""

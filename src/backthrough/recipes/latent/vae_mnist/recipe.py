@@ -54,13 +54,11 @@ def run(config: Config, run: Run) -> None:
     check_integer("seed", config.seed, minimum=0)
     digits = load_digits(config.data, seed=config.seed)
     config = replace(config, batch_size=fitting_batch_size(config.batch_size, len(digits.train)))
-    rule = "threshold" if config.binarisation == "threshold" else "static"
-    test = binarise(digits.test, rule, seed=TEST_SEED)
-    test = test[np.random.default_rng(TEST_SEED).permutation(len(test))]  # files may be sorted by class
+    test, words = test_images(config, digits)
     _, fit_key, test_key, draw_key = jax.random.split(jax.random.key(config.seed), 4)
     model, encoder = train(config, run, digits, test, key=fit_key)
     draw(run, model, encoder, test, digits.shape, key=draw_key)
-    measure(config, run, model, encoder, test, mean=digits.train.mean(0), key=test_key)
+    measure(config, run, model, encoder, test, words, mean=digits.train.mean(0), key=test_key)
 
 
 def load_trained(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder]:
@@ -76,6 +74,27 @@ def load_trained(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder]:
     state, _, _ = start(own, load_digits(own.data, seed=own.seed))
     state = restore(path, state)
     return state.model, state.encoder
+
+
+def trained_problem(path: str | Path) -> tuple[BernoulliModel, GaussianEncoder, np.ndarray, str]:
+    """Model, encoder, the test images and what they are, for `backthrough gaps`.
+
+    Raises:
+        RunError: as `load_trained` does.
+    """
+    model, encoder = load_trained(path)
+    config = with_saved(Config(), read_config(path))
+    test, words = test_images(config, load_digits(config.data, seed=config.seed))
+    return model, encoder, test, words
+
+
+def test_images(config: Config, digits: Digits) -> tuple[Float[np.ndarray, "image pixel"], str]:
+    """The test images as bits, shuffled since files may be sorted by class; and what they are, in words."""
+    rule = "threshold" if config.binarisation == "threshold" else "static"
+    test = binarise(digits.test, rule, seed=TEST_SEED)
+    words = "cut at one half" if rule == "threshold" else "binarised once"
+    test = test[np.random.default_rng(TEST_SEED).permutation(len(test))]
+    return test, f"test images of {Path(config.data).name}, {words}"
 
 
 def start(config: Config, digits: Digits) -> tuple[State, optax.GradientTransformation, int]:
@@ -159,12 +178,12 @@ def measure(
     model: BernoulliModel,
     encoder: GaussianEncoder,
     test: Float[np.ndarray, "image pixel"],
+    words: str,
     *,
     mean: Float[np.ndarray, "pixel"],
     key: PRNGKey,
 ) -> None:
     """Writes the ELBO and the importance-weighted bounds of the test images, and what needs no latents."""
-    rule = "cut at one half" if config.binarisation == "threshold" else "binarised once"
     deep = test[: config.n_deep]
     numbers = []
     for name, bound, images, n_samples in (
@@ -174,8 +193,8 @@ def measure(
     ):
         values = evaluate_bound(bound, model, encoder, images, key=key, n_samples=n_samples, label=name)
         what = (
-            f"mean over {len(images):,} test images of {Path(config.data).name}, {rule}; {n_samples:,} "
-            f"draws an image; trained with {config.binarisation} binarisation"
+            f"mean over {len(images):,} {words}; {n_samples:,} draws an image; trained with "
+            f"{config.binarisation} binarisation"
         )
         numbers.append(mean_number(name, values, "nats", what))
     plain = independent_pixels(test, mean)

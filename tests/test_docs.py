@@ -14,15 +14,19 @@ import pytest
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
     + [("docs/your-own-estimator.md", number) for number in range(3)]
-    + [pytest.param(page, 0, marks=pytest.mark.slow) for page in ("docs/density.md", "docs/forecast.md")],
+    + [pytest.param(page, 0, marks=pytest.mark.slow) for page in ("docs/density.md", "docs/forecast.md")]
+    + [pytest.param("docs/is-my-encoder-the-problem.md", None, marks=pytest.mark.slow)],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(blocks[number], page, "exec"), names)
+    code = "\n".join(blocks) if number is None else blocks[number]
+    exec(compile(code, page, "exec"), names)
     if "bounds" in names:
         assert names["bounds"].shape == (100,)
+    if "report" in names:
+        assert 0 < names["report"].approximation.mean() < names["report"].amortization.mean() < 1
     if "fitted" in names:
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
     if page == "docs/your-own-solver.md" and number == 2:

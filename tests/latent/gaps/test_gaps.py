@@ -15,11 +15,14 @@ from backthrough.flows import (
     Hutchinson,
     StandardNormal,
     auxiliary_coupling_flow,
+    coupling_flow,
 )
 from backthrough.latent import (
     Annealing,
     AuxiliaryFlow,
+    AuxiliaryFlowEncoder,
     FactorisedGaussian,
+    FlowEncoder,
     FullGaussian,
     Optimisation,
     annealed_log_p,
@@ -189,6 +192,32 @@ BAD = {
         "needs the density of q without noise",
     ),
 }
+
+
+def test_posteriors_that_are_flows(report):
+    """One with integers among its arrays (permutations), and one without a density, from the prior."""
+    keys = jax.random.split(KEY, 3)
+    flow = FlowEncoder(
+        eqx.nn.Linear(8, 2 * LATENT, key=keys[0]),
+        coupling_flow(LATENT, 2, hidden_size=8, key=keys[1]),
+        jnp.zeros(8),
+        LATENT,
+    )
+    auxiliary = AuxiliaryFlowEncoder(
+        flow.network,
+        auxiliary_coupling_flow(LATENT, hidden_size=8, key=keys[1]),
+        eqx.nn.Linear(LATENT, 2 * LATENT, key=keys[2]),
+        jnp.zeros(8),
+        LATENT,
+    )
+    for own, start in ((flow, "posterior"), (auxiliary, "prior")):
+        annealing = Annealing(60, n_leapfrog=4, start=start)
+        options = {"n_samples": 500, "optimisation": Optimisation(400, 4), "annealing": annealing}
+        found = inference_gaps(MODEL, own, XS[:1], key=KEY, **options)
+        assert found.amortization[0] > 5 * found.amortization_error[0]  # it was not trained
+        assert found.best_elbo[0] < LOG_P + 6 * found.best_error[0]
+        assert found.best_elbo[0] > LOG_P - 1.5
+        assert abs(found.annealed.log_p[0] - LOG_P) < 6 * found.annealed.error[0] + 0.05
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -142,7 +142,7 @@ class GapReport:
     def plot(self, axes: Axes) -> Axes:
         """Three bars with standard errors: the inference gap, and the two gaps that it is the sum of."""
         means = self.summary().loc[[f"{gap} gap" for gap in GAPS]]
-        colours = ("C7", "C0", "C1")
+        colours = ("0.55", "C0", "C1")
         axes.bar(GAPS, means["nats"], yerr=means["standard error"], color=colours, capsize=4)
         for place, value in enumerate(means["nats"]):
             axes.annotate(

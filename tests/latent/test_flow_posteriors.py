@@ -245,7 +245,9 @@ class TwoLatents(eqx.Module):
         return jax.random.normal(key, (2,))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(own, marks=[pytest.mark.slow] * own.startswith("continuous")) for own in ENCODERS]
+)
 def test_encoders_of_flows_are_densities_with_every_gradient(name):
     """Density on a grid sums to one; all gradients reach network and bijection, and share one value."""
     encoder = ENCODERS[name]()

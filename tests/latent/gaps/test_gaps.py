@@ -66,8 +66,8 @@ def test_gaps_are_the_published_ones(report):
         found, error = getattr(report, name), getattr(report, f"{name}_error")
         assert (np.abs(found - truth) < 6 * error + 0.01).all(), (name, found, error)
         assert (error < 0.1).all()
-    np.testing.assert_allclose(report.log_p, LOG_P, atol=0.1)
-    np.testing.assert_allclose(report.best_elbo, -17.758457, atol=0.1)
+    assert (np.abs(report.log_p - LOG_P) < 6 * report.log_p_error).all()
+    assert (np.abs(report.best_elbo + 17.758457) < 6 * report.best_error + 0.01).all()
     assert report.flags == ("", "", "")
 
 
@@ -194,7 +194,8 @@ BAD = {
 }
 
 
-def test_posteriors_that_are_flows(report):
+@pytest.mark.slow
+def test_posteriors_that_are_flows():
     """One with integers among its arrays (permutations), and one without a density, from the prior."""
     keys = jax.random.split(KEY, 3)
     flow = FlowEncoder(

@@ -65,7 +65,7 @@ def test_gaps_are_the_published_ones(report):
     for name, truth in (("inference", 0.851496), ("approximation", 0.572027), ("amortization", 0.279470)):
         found, error = getattr(report, name), getattr(report, f"{name}_error")
         assert (np.abs(found - truth) < 6 * error + 0.01).all(), (name, found, error)
-        assert (error < 0.1).all()
+        assert (error < 0.2).all()
     assert (np.abs(report.log_p - LOG_P) < 6 * report.log_p_error).all()
     assert (np.abs(report.best_elbo + 17.758457) < 6 * report.best_error + 0.01).all()
     assert report.flags == ("", "", "")

@@ -59,14 +59,14 @@ class Bridge(NamedTuple):
     scale: Float[Array, "latent"]
 
     def at(self, u: Latent) -> Point:
-        """Densities and gradients at one position."""
+        """Densities and gradients at one position, all in its type, which is not below single precision."""
 
         def log_base(u: Latent) -> Scalar:
-            return self.base.log_prob(self.location + self.scale * u)  # pyright: ignore[reportAttributeAccessIssue]
+            return self.base.log_prob(self.z(u)).astype(u.dtype)  # pyright: ignore[reportAttributeAccessIssue]
 
         def log_joint(u: Latent) -> Scalar:
-            z = self.location + self.scale * u
-            return self.model.log_prior(z) + self.model.log_likelihood(self.x, z)
+            z = self.z(u)
+            return (self.model.log_prior(z) + self.model.log_likelihood(self.x, z)).astype(u.dtype)
 
         base, base_gradient = jax.value_and_grad(log_base)(u)
         joint, joint_gradient = jax.value_and_grad(log_joint)(u)
@@ -74,7 +74,11 @@ class Bridge(NamedTuple):
 
     def at_z(self, z: Latent) -> Point:
         """The same at a z."""
-        return self.at((z - self.location) / self.scale)
+        return self.at(((z - self.location) / self.scale).astype(jnp.result_type(float)))
+
+    def z(self, u: Latent) -> Latent:
+        """Of a position, in the type of the base's own draws."""
+        return self.location + self.scale * u.astype(self.location.dtype)
 
 
 def leapfrog(

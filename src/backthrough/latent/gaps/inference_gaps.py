@@ -21,6 +21,7 @@ from backthrough.latent.gaps.likelihood import (
     prepare_chains,
 )
 from backthrough.latent.gaps.optimise import Optimisation, optimise_posteriors
+from backthrough.latent.gaps.pareto import LARGEST_SHAPE
 from backthrough.latent.gaps.report import GapReport
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
@@ -87,7 +88,6 @@ def inference_gaps(
     is_worse = best_elbo["value"] - elbo["value"] < -3 * gap_error
     is_above = best_elbo["value"] - log_p > 3 * np.hypot(error, best_elbo["error"])
     flags = join(
-        importance.flags,
         annealed.flags,
         flag("the estimates of log p(x) disagree", is_apart),
         flag("q* was not found", is_worse if family is None else np.zeros_like(is_worse)),
@@ -111,14 +111,16 @@ def inference_gaps(
 def _combine(
     a: LogLikelihood, b: LogLikelihood
 ) -> tuple[Float[np.ndarray, "example"], Float[np.ndarray, "example"], np.ndarray]:
-    """One estimate of two, its error, and where they disagree."""
+    """One estimate of two, by importance sampling and by annealing; its error; and where they disagree."""
     share = 1 / (1 + np.exp(np.clip(b.log_p - a.log_p, -700, 700)))  # of a in the sum
     both = np.logaddexp(a.log_p, b.log_p) - np.log(2)
     error = np.hypot(share * a.error, (1 - share) * b.error)
     is_apart = ~(np.abs(a.log_p - b.log_p) <= MOST_ERRORS_APART * np.hypot(a.error, b.error))
     is_larger = a.log_p > b.log_p
     larger, of_larger = np.where(is_larger, a.log_p, b.log_p), np.where(is_larger, a.error, b.error)
-    return np.where(is_apart, larger, both), np.where(is_apart, of_larger, error), is_apart
+    is_heavy = np.asarray(a.pareto_k, float) > LARGEST_SHAPE
+    log_p = np.where(is_apart, larger, np.where(is_heavy, b.log_p, both))
+    return log_p, np.where(is_apart, of_larger, np.where(is_heavy, b.error, error)), is_apart
 
 
 def _elbo(

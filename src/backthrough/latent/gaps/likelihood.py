@@ -21,6 +21,7 @@ from backthrough.latent.gaps.examples import (
     first_posterior,
     prepare,
 )
+from backthrough.latent.gaps.pareto import LARGEST_SHAPE, pareto_shape, tail_size
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
 LEAST_ESS = 1.5
@@ -41,6 +42,8 @@ class LogLikelihood:
         flags: What is wrong with an example's estimate; "" where nothing is.
         method: In words.
         acceptance: Of the Hamiltonian proposals; None where there were none.
+        pareto_k: How heavy the tail of the weights is (see `pareto.pareto_shape`): above 0.7 neither estimate
+            nor error can be trusted. None for a few chains, which cannot tell; NaN for fewer than 25 weights.
     """
 
     log_p: Float[np.ndarray, "example"]
@@ -49,6 +52,7 @@ class LogLikelihood:
     flags: tuple[str, ...]
     method: str
     acceptance: Float[np.ndarray, "example"] | None = None
+    pareto_k: Float[np.ndarray, "example"] | None = None
 
     def table(self) -> pd.DataFrame:
         """One row an example."""
@@ -56,6 +60,8 @@ class LogLikelihood:
         if self.acceptance is not None:
             columns["acceptance"] = self.acceptance
         rows = pd.DataFrame(columns, index=pd.RangeIndex(len(self.log_p), name="example"))
+        if self.pareto_k is not None:
+            rows["Pareto k"] = self.pareto_k
         return rows.assign(flag=self.flags)
 
     def __str__(self) -> str:
@@ -167,8 +173,10 @@ def _weigh(shared: tuple[LatentModel, Inference, int], examples: Example) -> dic
         log_weights = jax.lax.map(
             lambda key: log_weight(model, posterior, example.x, key=key), keys, batch_size=SAMPLES_AT_ONCE
         )
+        log_weights = log_weights.astype(jnp.result_type(log_weights, jnp.float32))
         is_nan = (jnp.isnan(log_weights) | jnp.isposinf(log_weights)).any()
-        return {**estimate(log_weights), "is_nan": is_nan}
+        tail, _ = jax.lax.top_k(log_weights, tail_size(n_samples) + 1)
+        return {**estimate(log_weights), "is_nan": is_nan, "tail": tail}
 
     return jax.vmap(one)(examples)
 
@@ -189,9 +197,14 @@ def _anneal(shared: tuple[LatentModel, Inference, Annealing], examples: Example)
 def _summarise(found: dict[str, np.ndarray], method: str) -> LogLikelihood:
     check_not_nan(found["is_nan"])
     flags = flag("one weight is nearly all", found["ess"] < LEAST_ESS)
+    pareto_k = None
     if "at_limit" in found:
         flags = join(flags, flag("step size at its limit", found["at_limit"]))
-    return LogLikelihood(found["log_p"], found["error"], found["ess"], flags, method, found.get("acceptance"))
+    else:
+        pareto_k = np.array([pareto_shape(tail) for tail in found["tail"]])
+        flags = join(flags, flag("heavy tail of weights", pareto_k > LARGEST_SHAPE))
+    numbers = (found["log_p"], found["error"], found["ess"])
+    return LogLikelihood(*numbers, flags, method, found.get("acceptance"), pareto_k)
 
 
 def flag(text: str, where: np.ndarray) -> tuple[str, ...]:

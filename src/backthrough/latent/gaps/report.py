@@ -26,8 +26,9 @@ class GapReport:
         best_error: Its error.
         importance: log p(x) by importance sampling from q*.
         annealed: log p(x) by annealed importance sampling.
-        log_p: The logarithm of the mean of both estimates of p(x) where they agree within three errors, and
-            the larger one where they do not, since both are too small on average.
+        log_p: Of both estimates: where they are more than three errors apart the larger one, since both are
+            too small on average; else, where the weights of importance sampling have a heavy tail (`pareto_k`
+            above 0.7), that of annealing; else the logarithm of the mean of both.
         log_p_error: Its error.
         flags: What is wrong with an example's figures; "" where nothing is.
         data: What the examples are, and how they were binarised, in words of the caller's.
@@ -87,6 +88,7 @@ class GapReport:
             "error of log p(x)": self.log_p_error,
             "importance sampling": self.importance.log_p,
             "ESS of importance sampling": self.importance.ess,
+            "Pareto k": self.importance.pareto_k,
             "annealing": self.annealed.log_p,
             "ESS of annealing": self.annealed.ess,
         }
@@ -115,7 +117,7 @@ class GapReport:
         """The same means for a run's result, each with what it is of and how it was found."""
         of = f"mean over {len(self.log_p):,} examples{f' ({self.data})' if self.data else ''}"
         elbo = f"{self.n_samples:,} draws an example"
-        both = "log of the mean of both estimates, or the larger one where they disagree"
+        both = "of both estimates, see GapReport.log_p"
         rows = (
             ("L[q]", self.encoder_elbo, f"ELBO of the encoder's posterior, {elbo}"),
             ("L[q*]", self.best_elbo, f"ELBO of the best posterior of each example, {elbo}"),

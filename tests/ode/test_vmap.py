@@ -229,3 +229,24 @@ def test_second_derivatives_of_a_batch():
     alone = jax.jit(jax.hessian(one))
     for i in range(2):
         assert relative(every[i], alone(y[i], mu[i])) < 1e-9
+
+
+def test_a_batch_of_a_compiled_gradient_of_a_batch():
+    """A few lanes keep their steps otherwise than many do, and the outer vmap comes after the inner trace.
+
+    The same in a loop's body, which is traced before it is batched.
+    """
+
+    def inner(y):
+        def one(y):
+            return ode.odeint(lambda t, y, rate: -rate * y, y, jnp.array([0.0, 1.0]), jnp.ones(5)).ys[-1]
+
+        return jnp.sum(jax.vmap(one)(y) ** 2)
+
+    def descend(y):
+        return jax.lax.scan(lambda y, _: (y - 0.1 * jax.grad(inner)(y), None), y, length=2)[0]
+
+    y = jnp.ones((2, 2, 5)) * jnp.arange(1.0, 3.0)[:, None, None]
+    slope = 2 * np.exp(-2.0)
+    np.testing.assert_allclose(jax.vmap(jax.jit(jax.grad(inner)))(y), slope * y, rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.vmap(descend))(y), (1 - 0.1 * slope) ** 2 * y, rtol=1e-5)

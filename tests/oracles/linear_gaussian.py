@@ -26,10 +26,10 @@ class LinearGaussian(eqx.Module):
         return jax.scipy.stats.norm.logpdf(x, self.weight @ z, jnp.sqrt(VARIANCE)).sum()
 
     def sample_prior(self, *, key):
-        return jax.random.normal(key, (LATENT,))
+        return jax.random.normal(key, self.weight.shape[1:])
 
     def sample_x(self, z, *, key):
-        return self.weight @ z + jnp.sqrt(VARIANCE) * jax.random.normal(key, (DATA,))
+        return self.weight @ z + jnp.sqrt(VARIANCE) * jax.random.normal(key, self.weight.shape[:1])
 
 
 def exact_elbo(mean: np.ndarray, scale: np.ndarray) -> float:

@@ -200,7 +200,12 @@ def n_examples(name: str, tree: PyTree) -> int:
         ArgumentError: if it differs between them, or there are no examples.
     """
     leaves = jax.tree_util.tree_leaves(tree)
-    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves}
+    if any(leaf.ndim == 0 for leaf in leaves):
+        raise ArgumentError(
+            f"{name} must be an array, or a pytree of arrays, with a leading axis of examples; it holds a "
+            "single number (a list of numbers is a pytree of them: make it an array)"
+        )
+    lengths = {leaf.shape[0] for leaf in leaves}
     if len(lengths) > 1:
         raise ArgumentError(f"all arrays of {name} need as many examples, got {sorted(lengths)}")
     if not lengths or 0 in lengths:
@@ -227,6 +232,7 @@ def bound_of_one(
 
     def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
         z, log_q = posterior.sample_and_log_prob(key=key)
+        check_latent(model, z)
         if density is not None:
             z = z if share is None else scale_gradient(z, share)
             log_q = density(z)
@@ -243,6 +249,17 @@ def bound_of_one(
     if gradient == "dreg":
         return log_mean_exp(each(keys, jax.nn.softmax(jax.lax.stop_gradient(each(keys)))))
     return log_mean_exp(each(keys))
+
+
+def check_latent(model: LatentModel, z: Any) -> None:
+    """Refuses a z of another shape than the model's own.
+
+    Raises:
+        ArgumentError: naming both shapes.
+    """
+    own: Any = jax.eval_shape(lambda: model.sample_prior(key=jax.random.key(0)))
+    if jnp.shape(z) != own.shape:
+        raise ArgumentError(f"z of q has shape {jnp.shape(z)}, and z of the model {own.shape}")
 
 
 def check_exact_density(what: str, posterior: Posterior) -> None:

@@ -20,7 +20,7 @@ from backthrough.ode.differentiate import Solve, leading_axes, unpack_all
 from backthrough.ode.flatten import Flat, check_takes, flatten
 from backthrough.ode.jumps import Clock, passed, stop_at_jumps
 from backthrough.ode.methods import method_of
-from backthrough.ode.odeint import SolveOptions
+from backthrough.ode.odeint import SolveOptions, is_being_traced
 from backthrough.ode.onestep import polynomials
 from backthrough.ode.programs import Lanes, Program, bind, no_tangent
 from backthrough.ode.setting import Problem, Setting, forward_field, on_lanes
@@ -237,13 +237,13 @@ def odeint_event(
         raise ArgumentError(f"ts must hold two times, the first and the one to give up at, got {len(times)}")
     jumps = check_jumps(jump_ts, times)
     options = SolveOptions(solver.tableau, adjoint, max_steps, 0, False, throw)
-    found = _solve(field, y0, times, jumps, args, event, limits, direction, options)
+    problem = (field, y0, times, jumps, args, event, limits, direction, options)
+    found = _solve(*problem) if is_being_traced(problem) else _solve_by_itself(*problem)
     if throw:
         found = found._replace(t=raise_unless_done(found.t, found.status, found.stats.t_reached))
     return found
 
 
-@eqx.filter_jit
 def _solve(
     field: Callable[..., PyTree],
     y0: PyTree,
@@ -308,6 +308,9 @@ def _solve(
     reached = jax.lax.stop_gradient(jnp.where(fired, t, searched))
     stats = Stats(evaluations, jnp.full_like(accepted, -1), accepted, rejected, reached)
     return Event(t, flat.unflatten(y), fired, stats, status)
+
+
+_solve_by_itself = eqx.filter_jit(_solve)
 
 
 def _flatten_event(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from backthrough.core import ArgumentError
@@ -134,8 +135,23 @@ class SolveOptions(NamedTuple):
     throw: bool
 
 
-@eqx.filter_jit
-def solve_compiled(
+def solve_compiled(*arguments: Any) -> Solution:
+    """The solution of a checked problem, see `_solve`; compiled once for a field and shapes outside of `jit`.
+
+    Where a program is being traced it becomes part of that. What a gradient needs is kept in arrays that have
+    more rows for more lanes, and a program within a program would fix their shapes before an outer vmap adds
+    lanes.
+    """
+    return _solve(*arguments) if is_being_traced(arguments) else _solve_by_itself(*arguments)
+
+
+def is_being_traced(tree: PyTree) -> bool:
+    """Whether arrays of a tree belong to a program that is being traced, as under `jit`, below all vmaps."""
+    leaves = jax.tree_util.tree_leaves(tree)
+    return any(isinstance(leaf, Tracer) for leaf in leaves) and isinstance(jnp.zeros(()), Tracer)
+
+
+def _solve(
     field: Callable[..., PyTree],
     y0: PyTree,
     times: Array,
@@ -144,10 +160,7 @@ def solve_compiled(
     limits: Array,
     options: SolveOptions,
 ) -> Solution:
-    """The solution of a checked problem; compiled once for a field and shapes when called outside `jit`.
-
-    Whether the solve has failed is for the caller to see.
-    """
+    """The solution of a checked problem; whether the solve has failed is for the caller to see."""
     flat = flatten(field, y0, args)
     tableau, tail = method_and_tail(options.tableau, flat)
     usable, wrong = check_traced(times, limits)
@@ -181,3 +194,6 @@ def solve_compiled(
     backward = accepted * stages if known else jnp.full_like(accepted, -1)
     stats = Stats(evaluations, backward, accepted, rejected, reached)
     return Solution(times, ys, stats, status)
+
+
+_solve_by_itself = eqx.filter_jit(_solve)

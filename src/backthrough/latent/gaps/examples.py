@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_key
-from backthrough.latent.bounds import check_exact_density, n_examples
+from backthrough.latent.bounds import check_exact_density, check_latent, n_examples
 from backthrough.latent.checks import check_examples, check_inference_mode
 from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
 
@@ -109,10 +109,7 @@ def check_not_nan(is_nan: np.ndarray) -> None:
 
 def _check_latent(model: LatentModel, inference: Inference, examples: Example) -> None:
     posterior = first_posterior(inference, examples)
-    drawn: Any = eqx.filter_eval_shape(lambda: posterior.sample_and_log_prob(key=jax.random.key(0))[0])
-    prior: Any = eqx.filter_eval_shape(lambda: model.sample_prior(key=jax.random.key(0)))
-    shapes = [getattr(z, "shape", None) for z in (drawn, prior)]
-    if shapes[0] != shapes[1]:
-        raise ArgumentError(f"z of q has shape {shapes[0]}, and z of the model {shapes[1]}")
-    if len(drawn.shape) != 1 or not jnp.issubdtype(drawn.dtype, jnp.floating):
-        raise ArgumentError(f"z must be a vector of real numbers, got {drawn.dtype} of shape {shapes[0]}")
+    z: Any = eqx.filter_eval_shape(lambda: posterior.sample_and_log_prob(key=jax.random.key(0))[0])
+    check_latent(model, z)
+    if len(z.shape) != 1 or not jnp.issubdtype(z.dtype, jnp.floating):
+        raise ArgumentError(f"z must be a vector of real numbers, got {z.dtype} of shape {z.shape}")

@@ -44,7 +44,8 @@ def trained_bound(train: np.ndarray, test: np.ndarray, k: int) -> Number:
         modules = (state.model, state.encoder)
         value, gradients = eqx.filter_value_and_grad(loss)(modules)
         updates, memory = optimiser.update(gradients, state.optimiser)
-        return State(*eqx.apply_updates(modules, updates), memory), {"bound (nats)": -value}
+        model, encoder = eqx.apply_updates(modules, updates)
+        return State(model, encoder, memory), {"bound (nats)": -value}
 
     fitted = fit(
         step,

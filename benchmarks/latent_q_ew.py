@@ -12,14 +12,14 @@ import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
-from latent_yardstick import load_yardstick
 
 from backthrough.recipes.digits import load_digits
 from backthrough.recipes.latent.iwae_posterior.config import Config
 from backthrough.recipes.latent.iwae_posterior.measures import Sandwich, sandwich
 from backthrough.recipes.latent.iwae_posterior.quadrature import log_evidence, log_joint, square_grid
-from backthrough.recipes.latent.iwae_posterior.recipe import REACH, test_images, train
+from backthrough.recipes.latent.iwae_posterior.recipe import REACH, held_out, train
 from backthrough.train import Run, mean_number, with_error
+from latent_yardstick import load_yardstick
 
 K_YARDSTICK, N_DRAWS, N_SETS = 10, 10, 50
 
@@ -45,7 +45,7 @@ def main() -> None:
         key=jax.random.key(0),
     )
     digits = load_digits(config.data, seed=config.seed)
-    test = test_images(digits, config.n_test)
+    test = held_out(digits, config.n_test)
     with tempfile.TemporaryDirectory() as folder:
         model, encoder = train(config, Run(folder), digits, test, key=jax.random.key(config.seed))
     second = sandwich(

@@ -80,7 +80,7 @@ def run(config: Config, run: Run) -> None:
     check_positive("learning_rate", config.learning_rate)
     digits = load_digits(config.data, seed=config.seed)
     config = replace(config, batch_size=fitting_batch_size(config.batch_size, len(digits.train)))
-    test = test_images(digits, config.n_test)
+    test = held_out(digits, config.n_test)
     toy_key, train_key, measure_key, draw_key = jax.random.split(jax.random.key(config.seed), 4)
     numbers = show_toys(run, key=toy_key)
     model, encoder = train(config, run, digits, test, key=train_key)
@@ -97,7 +97,7 @@ def run(config: Config, run: Run) -> None:
     report(config, run, found, numbers)
 
 
-def test_images(digits: Digits, n: int) -> Float[np.ndarray, "image pixel"]:
+def held_out(digits: Digits, n: int) -> Float[np.ndarray, "image pixel"]:
     """The first `n` of the shuffled test images, binarised once."""
     test = binarise(digits.test, "static", seed=TEST_SEED)
     return test[np.random.default_rng(TEST_SEED).permutation(len(test))[:n]]

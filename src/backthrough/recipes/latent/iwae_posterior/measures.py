@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from backthrough.core import PRNGKey
 from backthrough.latent import Encoder, ImplicitPosterior, LatentModel, TwoSided
@@ -75,13 +75,15 @@ def sandwich(
 
 
 @eqx.filter_jit
-def two_sides(posterior: ImplicitPosterior, keys: PRNGKey, *, n_sets: int) -> TwoSided:
+def two_sides(posterior: ImplicitPosterior, keys: Key[Array, "draw"], *, n_sets: int) -> TwoSided:
     """L[q_EW] from both sides, for each key."""
     return jax.vmap(lambda key: posterior.elbo(key=key, n_sets=n_sets))(keys)
 
 
 @eqx.filter_jit
-def _of_one(model: LatentModel, encoder: Encoder, x: Array, keys: Array, k: int, n_sets: int) -> Array:
+def _of_one(
+    model: LatentModel, encoder: Encoder, x: Array, keys: Key[Array, "draw"], k: int, n_sets: int
+) -> Array:
     own = ImplicitPosterior(model, encoder(x), x, k)
     bounds = jax.vmap(lambda key: own.elbo(key=key, n_sets=1).lower)(keys)
     sides = two_sides(own, keys, n_sets=n_sets)

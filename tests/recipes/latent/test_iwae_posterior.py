@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from backthrough.core import ArgumentError
 from backthrough.latent import FactorisedGaussian
-from backthrough.recipes.latent.iwae_posterior import recipe
+from backthrough.recipes.latent.iwae_posterior import pictures, recipe
 from backthrough.recipes.latent.iwae_posterior.measures import sandwich
 from backthrough.recipes.latent.iwae_posterior.quadrature import (
     covering_grid,
@@ -80,8 +80,11 @@ def test_bounds_are_exact_where_q_is_the_posterior():
 
 
 def test_a_run(tmp_path, monkeypatch):
-    for name, value in {"TOY_STEPS": 300, "TOY_SIDE": 48, "TOY_DRAWS": 50, "TOY_SETS": 3}.items():
-        monkeypatch.setattr(recipe, name, value)
+    small = {"TOY_STEPS": 200, "TOY_SIDE": 48, "TOY_DRAWS": 50, "TOY_SETS": 3, "ELBO_DRAWS": 10}
+    for name, size in small.items():
+        monkeypatch.setattr(recipe, name, size)
+    monkeypatch.setattr(pictures, "N_SETS", 2)
+    monkeypatch.setattr(pictures, "SIDE", 12)
     sizes = {"hidden_size": 8, "n_steps": 3, "n_test": 6, "n_draws": 2, "n_sets": 2, "grid_size": 41}
     config = recipe.Config(k=4, batch_size=5, **sizes)
     run = Run(tmp_path / "run")

@@ -99,7 +99,8 @@ def main() -> None:
     cores = len(os.sched_getaffinity(0))
     note = (
         f"{seconds[0]:.3f} against {seconds[1]:.3f} seconds an image on {cores} core(s), medians of {ROUNDS} "
-        f"rounds of {N_IMAGES} images (the fastest rounds: {fastest[0]:.3f} and {fastest[1]:.3f}); ours is compiled before, and the first call takes {compiled:.1f} s. "
+        f"rounds of {N_IMAGES} images (the fastest rounds: {fastest[0]:.3f} and {fastest[1]:.3f}); ours is "
+        f"compiled before, and the first call takes {compiled:.1f} s. "
         f"pythae's batch size is {best} (seconds an image by batch size: {sizes}; 100 is its default). "
         f"Mean log p(x) {log_ps[0]:.2f} and {log_ps[1]:.2f} nats."
     )

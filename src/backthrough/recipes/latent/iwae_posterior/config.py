@@ -9,6 +9,8 @@ from backthrough.recipes.configs import Panel, Source
 class Config:
     """A VAE trained with the importance-weighted bound, with two latents: true posteriors can be computed."""
 
+    vae: bool = True
+    """Whether a VAE is trained on digits, too; otherwise only posteriors in the plane are shown."""
     data: Source = "mnist-small"
     """Name of an image data set, an image folder, or an .npy/.npz file of images."""
     k: int = 50
@@ -40,7 +42,7 @@ SCALES = {
     ),
 }
 DEMO = Panel(
-    Config(n_steps=150, n_test=20, n_draws=2, grid_size=201),
+    Config(vae=False),
     method="Importance-weighted posterior",
     what="Draws several latents and keeps one by its weight: that is the posterior which the "
     "importance-weighted bound trains, and it takes shapes that the encoder's Gaussian cannot.",

@@ -17,7 +17,7 @@ from backthrough.recipes.latent.iwae_posterior.quadrature import Grid, covering_
 from backthrough.train import Run
 
 SHOWN_K = (10, 100)
-N_SETS, SIDE = 100, 80
+N_SETS, SIDE = 50, 80
 
 
 @eqx.filter_jit

@@ -150,8 +150,8 @@ def headline_of_toys(numbers: list[Number]) -> Headline:
     k = max(SHOWN_K)
     narrow, wide = worst("KL of q by the ELBO"), worst(f"KL of q by IWAE({TOY_K})")
     sentence = (
-        f"Gaussians that the ELBO fits to a banana, two modes and a ring are up to {narrow} nats off, those of "
-        f"the importance-weighted bound up to {wide}; choosing one of {k} draws from the latter by weight "
+        f"Gaussians that the ELBO fits to a banana, two modes and a ring are up to {narrow} nats off, those "
+        f"of the importance-weighted bound up to {wide}; choosing one of {k} draws from the latter by weight "
         f"(q_EW) leaves {worst(f'KL of q_EW, k = {k}, at most')}"
     )
     return Headline(f"{sentence}.", f"KL of q_EW, k = {k}, at most (ring)", "toys.svg")

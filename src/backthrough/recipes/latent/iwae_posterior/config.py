@@ -38,7 +38,7 @@ class Config:
 SCALES = {
     "quick": Config(),
     "full": Config(
-        data="mnist", n_steps=100_000, learning_rate=1e-3, n_test=1000, n_draws=20, n_sets=50, grid_size=601
+        data="mnist", n_steps=100_000, learning_rate=1e-3, n_test=500, n_draws=20, n_sets=50, grid_size=401
     ),
 }
 DEMO = Panel(

@@ -154,7 +154,8 @@ def headline_of_toys(numbers: list[Number]) -> Headline:
         f"of the importance-weighted bound up to {wide}; choosing one of {k} draws from the latter by weight "
         f"(q_EW) leaves {worst(f'KL of q_EW, k = {k}, at most')}"
     )
-    return Headline(f"{sentence}.", f"KL of q_EW, k = {k}, at most (ring)", "toys.svg")
+    shown = max((f"KL of q_EW, k = {k}, at most ({name})" for name in TOYS), key=lambda name: value[name])
+    return Headline(f"{sentence}.", shown, "toys.svg")
 
 
 def train(

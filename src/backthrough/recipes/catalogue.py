@@ -95,6 +95,11 @@ RECIPES = {
             "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals",
         ),
         Recipe(
+            "iwae-posterior",
+            "latent.iwae_posterior",
+            "The posterior that the importance-weighted bound trains, beside the true one and the encoder's",
+        ),
+        Recipe(
             "latent-ode-spirals",
             "latent.spirals",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",

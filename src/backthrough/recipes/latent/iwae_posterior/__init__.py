@@ -1,0 +1,1 @@
+"""The posterior that the importance-weighted bound trains (Cremer, Morris and Duvenaud 2017)."""

@@ -3,7 +3,8 @@
     python benchmarks/latent_q_ew.py
 
 Margins are means over images of differences from the same draws, in units of their standard errors. On the
-two latents log p(x) is computed by quadrature. The last line is JSON for the results table.
+two latents log p(x) is computed by quadrature, on the public VAE by annealing, which is a little too low. The
+last line is JSON for the results table.
 """
 
 import json
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from backthrough.latent import Annealing, annealed_log_p
 from backthrough.recipes.digits import load_digits
 from backthrough.recipes.latent.iwae_posterior.config import Config
 from backthrough.recipes.latent.iwae_posterior.measures import Sandwich, sandwich
@@ -22,14 +24,16 @@ from backthrough.train import Run, mean_number, with_error
 from latent_yardstick import load_yardstick
 
 K_YARDSTICK, N_DRAWS, N_SETS = 10, 10, 50
+ANNEALED = 300  # temperatures
 
 
-def margins(values: Sandwich, evidence: np.ndarray | None) -> dict[str, np.ndarray]:
+def margins(values: Sandwich, log_p: np.ndarray) -> dict[str, np.ndarray]:
     """Differences of neighbours for each image; their expectations are at least zero."""
-    found = {"L_k to lower": values.lower - values.bound, "lower to upper": values.upper - values.lower}
-    if evidence is not None:
-        found["lower to log p"] = evidence - values.lower
-    return found
+    return {
+        "L_k to lower": values.lower - values.bound,
+        "lower to upper": values.upper - values.lower,
+        "lower to log p": log_p - values.lower,
+    }
 
 
 def main() -> None:
@@ -44,6 +48,7 @@ def main() -> None:
         n_sets=N_SETS,
         key=jax.random.key(0),
     )
+    annealed = annealed_log_p(*yardstick, key=jax.random.key(2), annealing=Annealing(ANNEALED))
     digits = load_digits(config.data, seed=config.seed)
     test = held_out(digits, config.n_test)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,14 +60,13 @@ def main() -> None:
     evidence = log_evidence(np.asarray(log_joint(model, jnp.asarray(test), jnp.asarray(grid.points))), grid)
 
     standardised, notes = {}, []
-    for name, k, values, exact in (
-        ("50 latents", K_YARDSTICK, first, None),
+    for name, k, values, log_p in (
+        ("50 latents", K_YARDSTICK, first, annealed.log_p),
         ("2 latents", config.k, second, evidence),
     ):
         told = [f"{part} {values_of.mean():.2f}" for part, values_of in values._asdict().items()]
-        if exact is not None:
-            told.append(f"log p {exact.mean():.2f}")
-        for pair, difference in margins(values, exact).items():
+        told.append(f"log p {log_p.mean():.2f}")
+        for pair, difference in margins(values, log_p).items():
             own = mean_number(pair, difference, "nats", "")
             assert own.standard_error is not None
             standardised[f"{name}, {pair}"] = own.value / own.standard_error

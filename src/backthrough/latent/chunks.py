@@ -1,10 +1,13 @@
 """A function of each example over a whole data set: memory bounded, progress shown, finished parts kept."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from types import FunctionType, MethodType
 from typing import Any
 
 import equinox as eqx
@@ -37,7 +40,8 @@ def map_in_chunks(
         at_once: Examples in a chunk. The last chunk overlaps the one before, so that one program serves all.
         label: Shown beside the progress bar.
         keep: A folder for finished chunks. What is found there is not computed again; it is found by a digest
-            of all arrays and options (the code of the functions is not in it).
+            of all arrays and options, of the code of the model's functions and of what they close over; only
+            what they call by a global name is not in it.
 
     Returns:
         A pytree of NumPy arrays.
@@ -87,16 +91,41 @@ def _read(path: Path) -> list[np.ndarray]:
         raise CheckpointError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
 
 
-def _digest(name: str, *trees: PyTree) -> str:
-    """Of the bytes of all arrays and of the options; functions count by their names."""
-    digest = hashlib.sha256(name.encode())
-    for leaf in jax.tree_util.tree_leaves(trees):
+def _digest(*values: Any) -> str:
+    digest = hashlib.sha256()
+    _update(digest, values, set())
+    return digest.hexdigest()[:24]
+
+
+def _update(digest: Any, tree: Any, seen: set[int]) -> None:
+    """Adds arrays, options, the code of functions and what they close over; not their global variables."""
+    leaves, structure = jax.tree_util.tree_flatten(tree)
+    digest.update(_without_addresses(structure))  # fields that are no arrays too
+    for leaf in leaves:
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         if eqx.is_array_like(leaf):
             values = np.asarray(leaf)
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(values.tobytes())
+        elif isinstance(leaf, FunctionType):
+            if id(leaf) in seen:
+                continue
+            seen.add(id(leaf))
+            digest.update(leaf.__code__.co_code + _without_addresses(leaf.__code__.co_consts))
+            cells = [cell.cell_contents for cell in leaf.__closure__ or ()]
+            _update(digest, (leaf.__defaults__, leaf.__kwdefaults__, cells), seen)
+        elif isinstance(leaf, MethodType):
+            _update(digest, (leaf.__func__, leaf.__self__), seen)
+        elif isinstance(leaf, partial):
+            _update(digest, (leaf.func, leaf.args, leaf.keywords), seen)
         else:
-            digest.update((getattr(leaf, "__qualname__", None) or repr(leaf)).encode())
-    return digest.hexdigest()[:24]
+            digest.update(_without_addresses(leaf))
+            if hasattr(leaf, "__dict__") and not isinstance(leaf, type) and id(leaf) not in seen:
+                seen.add(id(leaf))
+                _update(digest, vars(leaf), seen)
+
+
+def _without_addresses(value: Any) -> bytes:
+    """Its representation, the same in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode()

@@ -148,6 +148,40 @@ def test_finished_chunks_are_kept_and_a_stopped_call_goes_on(tmp_path):
         annealed_log_p(MODEL, encoder, XS, **options | {"keep": tmp_path})
 
 
+def test_nothing_old_is_taken_for_something_else(tmp_path):
+    """A field that is no array, a closure, a default, a constant in the code: each makes new chunks."""
+
+    class Scaled(LinearGaussian):
+        factor: float = eqx.field(static=True)
+
+        def log_likelihood(self, x, z):
+            return self.factor * super().log_likelihood(x, z)
+
+    def closing_over(shift):
+        return lambda x: FactorisedGaussian(x[:LATENT] + shift, x[:LATENT])
+
+    def by_default(x, shift=0.5):
+        return FactorisedGaussian(x[:LATENT] + shift, x[:LATENT])
+
+    encoders = [
+        closing_over(0.1),
+        closing_over(0.2),
+        closing_over(jnp.full(LATENT, 0.3)),
+        by_default,
+        lambda x: FactorisedGaussian(x[:LATENT] + 0.6, x[:LATENT]),
+        lambda x: FactorisedGaussian(x[:LATENT] + 0.7, x[:LATENT]),
+    ]
+    models = [Scaled(MODEL.weight, factor) for factor in (1.0, 0.5)]
+    for times in (1, 2):  # the second time everything is there
+        found = [
+            importance_log_p(model, own, XS[:1], key=KEY, n_samples=30, keep=tmp_path).log_p[0]
+            for own in encoders
+            for model in models
+        ]
+        assert len(set(found)) == len(found)
+        assert len(list(tmp_path.iterdir())) == len(found), times
+
+
 def test_options_are_checked():
     for wrong, message in (
         ({"temperatures": (0.0, 0.6, 0.5, 1.0)}, "must increase from 0 to 1"),

@@ -102,9 +102,7 @@ def test_wrong_use_is_named():
         local_bound(MODEL, posteriors, XS[:1], key=KEY, objective=ELBO())
     with pytest.raises(ArgumentError, match="x has no examples"):
         local_posteriors(encoder(), XS[:0])
-    with pytest.raises(
-        ArgumentError, match="posteriors must be an array, or a pytree of arrays"
-    ):
+    with pytest.raises(ArgumentError, match="posteriors must be an array, or a pytree of arrays"):
         local_bound(MODEL, (jnp.array(0.0),), XS, key=KEY, objective=ELBO())
     with pytest.raises(ArgumentError, match="biased for IWAE"):
         local_bound(MODEL, posteriors, XS, key=KEY, objective=IWAE(2), gradient="stl")

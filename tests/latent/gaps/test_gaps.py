@@ -18,6 +18,7 @@ from backthrough.flows import (
     coupling_flow,
 )
 from backthrough.latent import (
+    ELBO,
     Annealing,
     AuxiliaryFlow,
     AuxiliaryFlowEncoder,
@@ -30,6 +31,7 @@ from backthrough.latent import (
     bernoulli_vae,
     importance_log_p,
     inference_gaps,
+    local_bound,
     optimise_posteriors,
     simulate,
 )
@@ -123,10 +125,21 @@ def test_disagreement_is_flagged_and_the_larger_estimate_taken():
 
 
 def test_the_search_never_ends_below_its_start():
-    """A learning rate that throws everything away: the start is kept, and it is seen in the path."""
-    found = optimise_posteriors(MODEL, encoder, XS, key=KEY, optimisation=Optimisation(20, 1, 1e3))
+    """A learning rate that throws everything away: the start is kept, it is seen in the path and flagged."""
+    wild = Optimisation(20, 1, 1e12)
+    found = optimise_posteriors(MODEL, encoder, XS, key=KEY, optimisation=wild)
     np.testing.assert_allclose(found.posteriors.mean, jax.vmap(encoder)(XS).mean, rtol=1e-6)
-    assert (np.diff(found.path, axis=1) >= 0).all()
+    assert not (found.path[:, 1:] > found.path[:, :1]).any()
+    report = inference_gaps(MODEL, encoder, XS, key=KEY, optimisation=wild, **QUICK)
+    assert all("q* was not found" in own for own in report.flags)
+
+
+def test_the_search_goes_back_and_slows_down():
+    """A rate that is far too large for a while: it ends where the best factorised Gaussian is."""
+    found = optimise_posteriors(MODEL, encoder, XS[:1], key=KEY, optimisation=Optimisation(2000, 8, 30.0))
+    elbo = local_bound(MODEL, found.posteriors, XS[:1], key=KEY, objective=ELBO(20_000))
+    assert not found.path[0, 1] > found.path[0, 0] - 10
+    np.testing.assert_allclose(elbo, -17.758457, atol=0.05)
 
 
 def test_finished_chunks_are_kept_and_a_stopped_call_goes_on(tmp_path):

@@ -86,11 +86,12 @@ def inference_gaps(
     log_p, error, is_apart = _combine(importance, annealed)
     gap_error = np.hypot(best_elbo["error"], elbo["error"])
     is_worse = best_elbo["value"] - elbo["value"] < -3 * gap_error
+    is_lost = ~(found.path[:, 1:] >= found.path[:, :1]).any(1)
     is_above = best_elbo["value"] - log_p > 3 * np.hypot(error, best_elbo["error"])
     flags = join(
         annealed.flags,
         flag("the estimates of log p(x) disagree", is_apart),
-        flag("q* was not found", is_worse if family is None else np.zeros_like(is_worse)),
+        flag("q* was not found", (is_worse & (family is None)) | is_lost),
         flag("log p(x) is below L[q*]", is_above),
     )
     return GapReport(

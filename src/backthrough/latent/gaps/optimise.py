@@ -1,6 +1,7 @@
 """The best posterior of a family for each example, found without an encoder."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +21,7 @@ from backthrough.latent.local import check_arrays
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
 WINDOWS = 20  # after each of them the posterior is compared with the best one so far
+LARGEST_FALL = 1.0  # nats below it from which on the search goes back
 COMPARING_SAMPLES = 200
 
 
@@ -43,13 +45,23 @@ class Optimisation:
         check_positive("learning_rate of Optimisation", self.learning_rate)
 
 
+class Search(NamedTuple):
+    """Where the search for one example is: arrays, optimiser, the share of the rate, and the best so far."""
+
+    arrays: PyTree
+    memory: Any
+    rate: Scalar
+    best: PyTree
+    best_value: Scalar
+
+
 class Optimised(NamedTuple):
     """Posteriors, one for each example, and how they came about.
 
     Attributes:
         posteriors: The best found; their arrays have a leading axis of examples.
-        path: The ELBO of the best so far, before the first step and after each twentieth part of them, all on
-            the same draws. Being the best on these, the last is a little too high; estimate it anew.
+        path: The ELBO before the first step and after each twentieth part of them, all on the same draws. The
+            posterior is that with the largest, which is a little too high, being chosen: estimate it anew.
     """
 
     posteriors: Any
@@ -68,8 +80,9 @@ def optimise_posteriors(
 ) -> Optimised:
     """Maximises the ELBO of each example by itself, over the parameters of its own posterior.
 
-    It starts from q and returns the best that was seen, so it ends no lower than it began. Where q has an
-    exact density the gradient is "stl", whose noise vanishes as q becomes the true posterior; else "reparam".
+    It starts from q and returns the best that was seen, so it ends no lower than it began. Where it has
+    fallen by more than a nat it goes back to the best with a third of the rate. Where q has an exact density
+    the gradient is "stl", whose noise vanishes as q becomes the true posterior; else "reparam".
 
     Args:
         model: p(x, z) for one example, differentiable in z.
@@ -114,25 +127,34 @@ def _optimise(
             objective = ELBO(n_samples)
             return bound_of_one(model, posterior, example.x, key=key, objective=objective, gradient=gradient)
 
-        def step(carry: tuple[PyTree, Any], key: PRNGKey) -> tuple[tuple[PyTree, Any], None]:
+        def step(rate: Scalar, carry: tuple[PyTree, Any], key: PRNGKey) -> tuple[tuple[PyTree, Any], None]:
             arrays, memory = carry
             gradients = jax.grad(lambda own: -value(own, key, optimisation.n_samples, gradient))(arrays)
             updates, memory = optimiser.update(gradients, memory)
+            updates = jax.tree_util.tree_map(lambda own: (rate * own).astype(own.dtype), updates)
             return (optax.apply_updates(arrays, updates), memory), None
 
-        def window(carry: tuple, keys: Array) -> tuple[tuple, Scalar]:
-            at, best, best_value = carry
-            at, _ = jax.lax.scan(step, at, keys)
-            found = value(at[0], compare_key, COMPARING_SAMPLES, "reparam")
-            is_better = found > best_value
-            best = jax.tree_util.tree_map(lambda new, old: jnp.where(is_better, new, old), at[0], best)
-            best_value = jnp.where(is_better, found, best_value)
-            return (at, best, best_value), best_value
+        def window(carry: Search, keys: Array) -> tuple[Search, Scalar]:
+            (arrays, memory), _ = jax.lax.scan(partial(step, carry.rate), (carry.arrays, carry.memory), keys)
+            found = value(arrays, compare_key, COMPARING_SAMPLES, "reparam")
+            is_better, is_lost = found > carry.best_value, ~(found > carry.best_value - LARGEST_FALL)
+            best = _where(is_better, arrays, carry.best)
+            best_value = jnp.where(is_better, found, carry.best_value)
+            arrays, memory = _where(is_lost, (best, optimiser.init(start)), (arrays, memory))
+            rate = jnp.where(is_lost, carry.rate / 3, carry.rate)
+            return Search(arrays, memory, rate, best, best_value), found
 
         first = value(start, compare_key, COMPARING_SAMPLES, "reparam")
+        search = Search(start, optimiser.init(start), jnp.ones(()), start, first)
         n_in_window = -(-optimisation.n_steps // WINDOWS)
         keys = jax.random.split(steps_key, (WINDOWS, n_in_window))
-        (_, best, _), path = jax.lax.scan(window, ((start, optimiser.init(start)), start, first), keys)
-        return eqx.filter(eqx.combine(best, rest), eqx.is_array), jnp.concatenate([first[None], path])
+        search, path = jax.lax.scan(window, search, keys)
+        posterior = eqx.combine(search.best, rest)
+        return eqx.filter(posterior, eqx.is_array), jnp.concatenate([first[None], path])
 
     return jax.vmap(one)(examples)
+
+
+def _where(condition: Array, a: PyTree, b: PyTree) -> PyTree:
+    """a or b, leaf by leaf."""
+    return jax.tree_util.tree_map(lambda x, y: jnp.where(condition, x, y), a, b)

@@ -50,7 +50,7 @@ class Search(NamedTuple):
 
     arrays: PyTree
     memory: Any
-    rate: Scalar
+    share: Scalar
     best: PyTree
     best_value: Scalar
 
@@ -115,8 +115,8 @@ def _optimise(
     shared: tuple[LatentModel, Inference, Optimisation, Gradient], examples: Example
 ) -> tuple[PyTree, Float[Array, "example window"]]:
     model, inference, optimisation, gradient = shared
-    rate = optax.cosine_decay_schedule(optimisation.learning_rate, optimisation.n_steps)
-    optimiser = optax.adam(rate)
+    schedule = optax.cosine_decay_schedule(optimisation.learning_rate, optimisation.n_steps)
+    optimiser = optax.scale_by_adam()
 
     def one(example: Example) -> tuple[PyTree, Array]:
         start, rest = eqx.partition(inference.posterior(example), eqx.is_inexact_array)
@@ -127,28 +127,33 @@ def _optimise(
             objective = ELBO(n_samples)
             return bound_of_one(model, posterior, example.x, key=key, objective=objective, gradient=gradient)
 
-        def step(rate: Scalar, carry: tuple[PyTree, Any], key: PRNGKey) -> tuple[tuple[PyTree, Any], None]:
-            arrays, memory = carry
-            gradients = jax.grad(lambda own: -value(own, key, optimisation.n_samples, gradient))(arrays)
+        def step(
+            share: Scalar, carry: tuple[PyTree, Any], row: tuple[PRNGKey, Array]
+        ) -> tuple[tuple[PyTree, Any], None]:
+            (arrays, memory), (key, index) = carry, row
+            gradients = jax.grad(lambda own: value(own, key, optimisation.n_samples, gradient))(arrays)
             updates, memory = optimiser.update(gradients, memory)
+            rate = share * schedule(index)
             updates = jax.tree_util.tree_map(lambda own: (rate * own).astype(own.dtype), updates)
             return (optax.apply_updates(arrays, updates), memory), None
 
-        def window(carry: Search, keys: Array) -> tuple[Search, Scalar]:
-            (arrays, memory), _ = jax.lax.scan(partial(step, carry.rate), (carry.arrays, carry.memory), keys)
+        def window(carry: Search, rows: tuple[Array, Array]) -> tuple[Search, Scalar]:
+            now = (carry.arrays, carry.memory)
+            (arrays, memory), _ = jax.lax.scan(partial(step, carry.share), now, rows)
             found = value(arrays, compare_key, COMPARING_SAMPLES, "reparam")
             is_better, is_lost = found > carry.best_value, ~(found > carry.best_value - LARGEST_FALL)
             best = _where(is_better, arrays, carry.best)
             best_value = jnp.where(is_better, found, carry.best_value)
             arrays, memory = _where(is_lost, (best, optimiser.init(start)), (arrays, memory))
-            rate = jnp.where(is_lost, carry.rate / 3, carry.rate)
-            return Search(arrays, memory, rate, best, best_value), found
+            share = jnp.where(is_lost, carry.share / 3, carry.share)
+            return Search(arrays, memory, share, best, best_value), found
 
         first = value(start, compare_key, COMPARING_SAMPLES, "reparam")
         search = Search(start, optimiser.init(start), jnp.ones(()), start, first)
         n_in_window = -(-optimisation.n_steps // WINDOWS)
         keys = jax.random.split(steps_key, (WINDOWS, n_in_window))
-        search, path = jax.lax.scan(window, search, keys)
+        indices = jnp.arange(WINDOWS * n_in_window).reshape(WINDOWS, n_in_window)
+        search, path = jax.lax.scan(window, search, (keys, indices))
         posterior = eqx.combine(search.best, rest)
         return eqx.filter(posterior, eqx.is_array), jnp.concatenate([first[None], path])
 

@@ -94,7 +94,7 @@ def optimise_posteriors(
     arrays, path = map_in_chunks(
         _optimise, shared, examples, at_once=at_once, label="optimising q", keep=keep
     )
-    rest = eqx.filter(posterior, eqx.is_inexact_array, inverse=True)
+    rest = eqx.filter(posterior, eqx.is_array, inverse=True)
     return Optimised(eqx.combine(jax.tree_util.tree_map(jnp.asarray, arrays), rest), path)
 
 
@@ -133,6 +133,7 @@ def _optimise(
         n_in_window = -(-optimisation.n_steps // WINDOWS)
         keys = jax.random.split(steps_key, (WINDOWS, n_in_window))
         (_, best, _), path = jax.lax.scan(window, ((start, optimiser.init(start)), start, first), keys)
+        best = eqx.combine(best, eqx.filter(rest, eqx.is_array))  # permutations of a flow are integers
         return best, jnp.concatenate([first[None], path])
 
     return jax.vmap(one)(examples)

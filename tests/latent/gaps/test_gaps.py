@@ -15,6 +15,7 @@ from backthrough.flows import (
     Hutchinson,
     StandardNormal,
     auxiliary_coupling_flow,
+    coupling_flow,
 )
 from backthrough.latent import (
     Annealing,
@@ -124,6 +125,19 @@ def test_the_search_never_ends_below_its_start():
     found = optimise_posteriors(MODEL, encoder, XS, key=KEY, optimisation=Optimisation(20, 1, 1e3))
     np.testing.assert_allclose(found.posteriors.mean, jax.vmap(encoder)(XS).mean, rtol=1e-6)
     assert (np.diff(found.path, axis=1) >= 0).all()
+
+
+def test_couplings_with_their_permutations_are_searched():
+    """Integer arrays of a flow stay with each example."""
+
+    def encoder(x):
+        base = FactorisedGaussian(0.1 * x[:LATENT], jnp.zeros(LATENT))
+        return Flow(base, coupling_flow(LATENT, 2, hidden_size=3, key=KEY))
+
+    found = optimise_posteriors(MODEL, encoder, XS, key=KEY, optimisation=Optimisation(60, 4, 0.1))
+    assert (found.path[:, -1] > found.path[:, 0] + 1).all()
+    z, _ = eqx.filter_vmap(lambda q: q.sample_and_log_prob(key=KEY))(found.posteriors)
+    assert z.shape == (len(XS), LATENT)
 
 
 def test_finished_chunks_are_kept_and_a_stopped_call_goes_on(tmp_path):

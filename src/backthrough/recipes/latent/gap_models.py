@@ -32,6 +32,7 @@ from backthrough.train import Batches, Number, Run, fit, mean_number, mean_over_
 
 TEST_SEED = 0  # one binarisation and one order of the held-out images for every run
 FLOW_WIDTH = 50  # of the networks in a coupling
+FLOW_RATE = 3e-3  # largest learning rate of a flow's q*; with the default the search never leaves its start
 PRIOR_CHAINS = Annealing(300, schedule="sigmoid", start="prior")  # for a q without log_prob
 
 Family = Literal["factorised", "flow"]
@@ -234,13 +235,16 @@ def measure(
 ) -> GapReport:
     """The gaps on these images; finished chunks stay in the run's folder."""
     is_auxiliary = isinstance(encoder, AuxiliaryFlowEncoder)
+    optimisation = Optimisation(n_steps=setting.n_optimisation_steps)
+    if not isinstance(encoder, GaussianEncoder):  # weights of networks, and not means and scales
+        optimisation = replace(optimisation, learning_rate=FLOW_RATE)
     return inference_gaps(
         model,
         encoder,
         x,
         key=key,
         n_samples=setting.n_samples,
-        optimisation=Optimisation(n_steps=setting.n_optimisation_steps),
+        optimisation=optimisation,
         annealing=PRIOR_CHAINS if is_auxiliary else None,
         data=images.what,
         keep=run.path / "gaps",

@@ -47,7 +47,8 @@ def run(config: Config, run: Run) -> None:
     }
     gaps = {pair: log_p[pair[0]] - report.best_elbo for pair, report in reports.items()}
     for (trained_with, family), report in reports.items():
-        what = describe(report, f"decoder trained with a {trained_with} posterior, best {family} posteriors")
+        own = reports[trained_with, trained_with]
+        what = describe(own, f"decoder trained with a {trained_with} posterior, best {family} posteriors")
         if family == trained_with:
             numbers.append(
                 mean_number(f"log p(x) ({trained_with} decoder)", log_p[trained_with], "nats", what)
@@ -61,7 +62,7 @@ def run(config: Config, run: Run) -> None:
         numbers.append(mean_number(name, gaps[trained_with, family], "nats", what))
     difference = gaps["flow", "factorised"] - gaps["factorised", "factorised"]
     what = describe(
-        reports["flow", "factorised"],
+        reports["flow", "flow"],
         "approximation gap of factorised posteriors: on the decoder trained with a flow, less that on the "
         "one trained with a factorised posterior",
     )

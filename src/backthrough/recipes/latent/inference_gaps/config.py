@@ -35,8 +35,8 @@ DEMO = Panel(
     Config(
         families=("factorised",),
         latent_size=20,
-        epochs=1,
-        n_images=8,
+        epochs=4,
+        n_images=16,
         n_samples=200,
         n_optimisation_steps=100,
         encoder_widths=(),

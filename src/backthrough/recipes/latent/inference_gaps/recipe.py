@@ -133,7 +133,8 @@ def draw(run: Run, report: GapReport, bars: dict[str, tuple[np.ndarray, np.ndarr
     axes.legend(loc="upper right", ncols=2)
     caption = (
         "The approximation and the amortization gap on held-out images, each with the standard error of its "
-        "mean: VAEs trained with posteriors of a family"
+        "mean: VAEs trained with "
+        + " and with ".join(f"{name} posteriors" for name in bars if name in FAMILIES)
     )
     if not bars.keys() <= set(FAMILIES):
         caption += ", then factorised encoders of other sizes trained anew for the first VAE's decoder"

@@ -109,6 +109,21 @@ RECIPES = {
             "latent.physionet",
             "ODE-RNN, latent ODE and a GRU on irregular series of intensive-care patients: mortality, values",
         ),
+        Recipe(
+            "inference-gaps",
+            "latent.inference_gaps",
+            "Which gap is it: factorised and flow posteriors, and encoders of several sizes",
+        ),
+        Recipe(
+            "decoder-accommodates",
+            "latent.decoder_accommodates",
+            "Factorised and flow posteriors on decoders that were trained with either",
+        ),
+        Recipe(
+            "expressiveness-generalises",
+            "latent.expressiveness_generalises",
+            "A factorised and a flow encoder for one decoder, on training and held-out images",
+        ),
     )
 }
 

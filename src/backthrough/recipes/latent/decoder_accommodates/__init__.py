@@ -1,0 +1,1 @@
+"""A decoder accommodates the posterior that it is trained with (Cremer, Li and Duvenaud 2018)."""

@@ -31,6 +31,7 @@ def data(tmp_path):
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_run_and_what_remains_of_it(tmp_path, data, capsys):
     """What is missing is trained or measured again, to the same bits."""
     options = [word for name, value in {**SIZES, **GAPS}.items() for word in (f"--{name}", str(value))]

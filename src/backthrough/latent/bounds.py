@@ -61,7 +61,34 @@ class IWAE:
 def log_weight(model: LatentModel, posterior: Posterior, x: Data, *, key: PRNGKey) -> Scalar:
     """log p(x, z) - log q(z | x) for one draw z of one example."""
     z, log_q = posterior.sample_and_log_prob(key=key)
-    return model.log_prior(z) + model.log_likelihood(x, z) - log_q
+    check_scalars(model, posterior, log_q=log_q)
+    return log_joint(model, x, z) - log_q
+
+
+def log_joint(model: LatentModel, x: Data, z: Latent) -> Scalar:
+    """log p(x, z) of one example.
+
+    Raises:
+        ArgumentError: if a part of it is not one number: what is left to sum would be averaged somewhere.
+    """
+    prior, likelihood = model.log_prior(z), model.log_likelihood(x, z)
+    check_scalars(model, None, log_prior=prior, log_likelihood=likelihood)
+    return prior + likelihood
+
+
+def check_scalars(model: LatentModel, posterior: Posterior | None, **values: Array) -> None:
+    """Refuses log-densities of one example that are not one number each.
+
+    Raises:
+        ArgumentError: naming the method, and the shape that it returned.
+    """
+    for name, value in values.items():
+        if jnp.shape(value) != ():
+            owner = type(model if posterior is None else posterior).__name__
+            raise ArgumentError(
+                f"{name} of {owner} must be one number for one example, got shape {jnp.shape(value)}: sum "
+                "over its entries"
+            )
 
 
 def elbo(
@@ -233,10 +260,13 @@ def bound_of_one(
     def draw(key: PRNGKey, share: Scalar | None = None) -> Scalar:
         z, log_q = posterior.sample_and_log_prob(key=key)
         check_latent(model, z)
+        check_scalars(model, posterior, log_q=log_q)
         if density is not None:
             z = z if share is None else scale_gradient(z, share)
             log_q = density(z)
-        return _log_weight(objective, model.log_likelihood(x, z), model.log_prior(z), log_q)
+        likelihood, prior = model.log_likelihood(x, z), model.log_prior(z)
+        check_scalars(model, None, log_likelihood=likelihood, log_prior=prior)
+        return _log_weight(objective, likelihood, prior, log_q)
 
     def each(*rows: Array) -> Float[Array, "sample"]:
         if n <= SAMPLES_AT_ONCE:

@@ -28,7 +28,8 @@ def map_in_chunks(
     *,
     at_once: int,
     label: str,
-    keep: Path | None = None,
+    keep: Path | str | None = None,
+    signature: Callable[[], Any] | None = None,
 ) -> Any:
     """`function(shared, chunk)` for chunks of the examples, put together again, on the host.
 
@@ -40,8 +41,8 @@ def map_in_chunks(
         at_once: Examples in a chunk. The last chunk overlaps the one before, so that one program serves all.
         label: Shown beside the progress bar.
         keep: A folder for finished chunks. What is found there is not computed again; it is found by a digest
-            of all arrays and options, of the code of the model's functions and of what they close over; only
-            what they call by a global name is not in it.
+            of all arrays, fields and options, and of the signature.
+        signature: Numbers that depend on the code of what is shared, such as densities at fixed points.
 
     Returns:
         A pytree of NumPy arrays.
@@ -53,25 +54,32 @@ def map_in_chunks(
     n = n_examples("x", examples)
     at_once = min(check_integer("at_once", at_once, minimum=1), n)
     compiled = eqx.filter_jit(function)
+    keep = None if keep is None else Path(keep)
+    signed = None if keep is None or signature is None else np.asarray(signature(), np.float32)
     parts = []
     with ProgressBar(label, n) as bar:
         for start in range(0, n, at_once):
             stop = min(start + at_once, n)
             first = max(0, stop - at_once)
             chunk = jax.tree_util.tree_map(lambda leaf, a=first, b=stop: jnp.asarray(leaf[a:b]), examples)
-            found = _kept(compiled, function.__name__, shared, chunk, keep)
+            found = _kept(compiled, function.__name__, shared, chunk, keep, signed)
             parts.append(jax.tree_util.tree_map(lambda leaf, a=start - first: leaf[a:], found))
             bar.update(stop)
     return jax.tree_util.tree_map(lambda *leaves: np.concatenate(leaves), *parts)
 
 
 def _kept(
-    compiled: Callable[..., PyTree], name: str, shared: PyTree, chunk: PyTree, keep: Path | None
+    compiled: Callable[..., PyTree],
+    name: str,
+    shared: PyTree,
+    chunk: PyTree,
+    keep: Path | None,
+    signed: np.ndarray | None,
 ) -> Any:
     """What the function makes of a chunk: from the folder, or computed and put there."""
     if keep is None:
         return jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
-    path = keep / f"{name.strip('_')}-{_digest(name, shared, chunk)}.npz"
+    path = keep / f"{name.strip('_')}-{_digest(name, shared, chunk, signed)}.npz"
     if path.exists():
         tree = eqx.filter_eval_shape(compiled, shared, chunk)
         return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), _read(path))

@@ -29,6 +29,13 @@ class FactorisedGaussian(eqx.Module):
     mean: Float[Array, "latent"]
     log_scale: Float[Array, "latent"]
 
+    def __check_init__(self) -> None:
+        if jnp.shape(self.mean) != jnp.shape(self.log_scale):  # broadcasting would miscount the density
+            raise ArgumentError(
+                f"mean and log_scale of FactorisedGaussian need one shape, got {jnp.shape(self.mean)} and "
+                f"{jnp.shape(self.log_scale)}; jnp.broadcast_to makes one scale that of all"
+            )
+
     @property
     def size(self) -> int:
         """Entries of z."""
@@ -66,6 +73,14 @@ class FullGaussian(eqx.Module):
     mean: Float[Array, "latent"]
     log_diagonal: Float[Array, "latent"]
     below: Float[Array, "latent latent"]
+
+    def __check_init__(self) -> None:
+        shapes = [jnp.shape(own) for own in (self.mean, self.log_diagonal, self.below)]
+        if shapes[1] != shapes[0] or shapes[2] != shapes[0] * 2:
+            raise ArgumentError(
+                "FullGaussian needs mean and log_diagonal of shape (latent,) and below of shape (latent, "
+                f"latent), got {', '.join(map(str, shapes))}"
+            )
 
     @property
     def size(self) -> int:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key, log_mean_exp
-from backthrough.latent.bounds import check_exact_density
+from backthrough.latent.bounds import check_exact_density, log_joint
 from backthrough.latent.protocols import Data, Latent, LatentModel, Posterior
 
 
@@ -73,9 +73,9 @@ class ImplicitPosterior(eqx.Module):
         if density is None:
             name = type(self.posterior).__name__
             raise ArgumentError(f"log_prob of ImplicitPosterior needs that of q, and {name} has none")
-        log_joint = self.model.log_prior(z) + self.model.log_likelihood(self.x, z)
-        means = self._mean_weights(log_joint - density(z), key, n_sets)
-        return log_joint + log_mean_exp(-means)
+        joint = log_joint(self.model, self.x, z)
+        means = self._mean_weights(joint - density(z), key, n_sets)
+        return joint + log_mean_exp(-means)
 
     def elbo(self, *, key: PRNGKey, n_sets: int = 100) -> TwoSided:
         """L[q_EW] from both sides, for one draw; average over keys.
@@ -102,7 +102,7 @@ class ImplicitPosterior(eqx.Module):
     def _weigh(self, key: PRNGKey) -> tuple[Latent, Scalar]:
         """A draw from q and the logarithm of its weight."""
         z, log_q = self.posterior.sample_and_log_prob(key=key)
-        return z, self.model.log_prior(z) + self.model.log_likelihood(self.x, z) - log_q
+        return z, log_joint(self.model, self.x, z) - log_q
 
     def _draw(self, key: PRNGKey) -> tuple[Latent, Scalar, Scalar]:
         """A draw, the logarithm of its weight, and that of the mean weight of the set it was chosen from."""

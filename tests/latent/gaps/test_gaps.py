@@ -29,6 +29,7 @@ from backthrough.latent import (
     annealed_log_p,
     bdmc,
     bernoulli_vae,
+    elbo,
     importance_log_p,
     inference_gaps,
     local_bound,
@@ -274,6 +275,58 @@ def test_bad_input_is_refused_by_name(case):
     options = {"encoder": encoder, "x": XS, "key": KEY, **wrong}
     with pytest.raises(kind, match=message):
         inference_gaps(MODEL, options.pop("encoder"), options.pop("x"), **options)
+
+
+def test_densities_that_are_not_one_number_are_refused():
+    """A forgotten sum would be averaged, and be above log p(x)."""
+
+    class Forgot(LinearGaussian):
+        def log_likelihood(self, x, z):
+            return jax.scipy.stats.norm.logpdf(x, self.weight @ z, 0.5)
+
+    model = Forgot(MODEL.weight)
+    message = r"log_likelihood of Forgot must be one number for one example, got shape \(8,\): sum"
+    for function in (elbo, importance_log_p, annealed_log_p):
+        with pytest.raises(ArgumentError, match=message):
+            function(model, encoder, XS, key=KEY)
+
+
+def test_code_that_changes_is_seen(tmp_path):
+    """A global constant of a user's module, which no digest of the code's own would see."""
+    scale = {"noise": 0.5}
+
+    class Own(LinearGaussian):
+        def log_likelihood(self, x, z):
+            return jax.scipy.stats.norm.logpdf(x, self.weight @ z, noise()).sum()
+
+    def noise():
+        return scale["noise"]
+
+    found = []
+    for value in (0.5, 1.0):
+        scale["noise"] = value
+        jax.clear_caches()
+        options = {"key": KEY, "n_samples": 50, "keep": str(tmp_path)}
+        found.append(importance_log_p(Own(MODEL.weight), encoder, XS, **options))
+    assert abs(found[0].log_p - found[1].log_p).min() > 1
+
+
+def test_tracing_is_refused():
+    with pytest.raises(ArgumentError, match="on the host, not under jit"):
+        jax.jit(lambda x: importance_log_p(MODEL, encoder, x, key=KEY).log_p)(XS)
+
+
+def test_sums_of_large_numbers_keep_their_digits():
+    """log p(x) of about -5e5 in single precision: the error holds what rounding makes."""
+
+    class Large(LinearGaussian):
+        def log_likelihood(self, x, z):
+            return super().log_likelihood(x, z) - 5e5
+
+    found = inference_gaps(Large(MODEL.weight), encoder, XS, key=KEY, **QUICK)
+    assert (found.log_p_error > 0.1).all()
+    assert (np.abs(found.log_p + 5e5 - LOG_P) < 6 * found.log_p_error).all()
+    assert (np.abs(found.inference - 0.851496) < 6 * found.inference_error).all()
 
 
 def test_bits_are_asked_for():

@@ -52,8 +52,8 @@ class Annealing:
             check_integer(f"{name} of Annealing", getattr(self, name), minimum=1)
         check_choice("schedule of Annealing", self.schedule, ("linear", "sigmoid"))
         check_choice("start of Annealing", self.start, ("posterior", "prior"))
-        if isinstance(self.temperatures, Sequence | np.ndarray):
-            values = tuple(float(value) for value in self.temperatures)
+        if np.ndim(self.temperatures):
+            values = tuple(np.asarray(self.temperatures, float).tolist())
             if len(values) < 2 or values[0] != 0 or values[-1] != 1 or not (np.diff(values) > 0).all():
                 raise ArgumentError(
                     f"temperatures of Annealing must increase from 0 to 1, both included, got {values}"
@@ -102,7 +102,7 @@ class Chains(NamedTuple):
     Attributes:
         log_weights: Shape (chain,).
         acceptance: Mean over chains and temperatures.
-        at_limit: Whether a step size came to its limit.
+        at_limit: Whether a step size came to its lower limit. At the upper one more is accepted than need be.
         is_nan: Whether log p(x, z) was NaN where a chain started.
     """
 
@@ -205,11 +205,10 @@ def run(
 
     rows = (gains[:-1], inner, step_sizes, jax.random.split(key, len(inner)))
     (points, log_weights), chances = jax.lax.scan(go, (starts, jnp.zeros_like(starts.log_base)), rows)
-    low, high = STEP_LIMITS
     return Chains(
         log_weights + gains[-1] * points.log_weight,
         chances.mean() if len(inner) else jnp.ones(()),
-        ((step_sizes <= low * 1.001) | (step_sizes >= high * 0.999)).any(),
+        (step_sizes <= 1.001 * STEP_LIMITS[0]).any(),
         jnp.isnan(starts.log_weight).any(),
     )
 

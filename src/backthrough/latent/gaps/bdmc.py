@@ -17,7 +17,7 @@ from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer, chec
 from backthrough.latent.bounds import n_examples
 from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.gaps.annealing import Annealing, backward_chains, forward_chains
-from backthrough.latent.gaps.examples import Example, Inference, check_not_nan
+from backthrough.latent.gaps.examples import Example, Inference, check_not_nan, signature
 from backthrough.latent.gaps.likelihood import flag, prepare_chains
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
@@ -110,7 +110,7 @@ def bdmc(
     key: PRNGKey,
     annealing: Annealing | None = None,
     at_once: int = 100,
-    keep: Path | None = None,
+    keep: Path | str | None = None,
 ) -> Sandwich:
     """log p(x) from both sides: by chains to the posterior, and by chains back from an exact draw of it.
 
@@ -141,15 +141,14 @@ def bdmc(
         raise ArgumentError(f"simulated has {len(examples.key)} examples and {len(simulated.z)} latents")
     shared = (model, inference, annealing)
     rows = (examples, np.asarray(simulated.z))
-    found = map_in_chunks(
-        _both_ways, shared, rows, at_once=at_once, label="bidirectional annealing", keep=keep
-    )
+    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
+    found = map_in_chunks(_both_ways, shared, rows, label="bidirectional annealing", **options)
     check_not_nan(found["is_nan"])
     return Sandwich(
         found["lower"],
         found["upper"],
         found["acceptance"],
-        flag("step size at its limit", found["at_limit"]),
+        flag("step size at its lower limit", found["at_limit"]),
         f"bidirectional Monte Carlo ({annealing})",
     )
 

@@ -1,11 +1,13 @@
 """Examples with a posterior each, from an encoder or as arrays of their own, checked and ready for chunks."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_key
 from backthrough.latent.bounds import check_exact_density, check_latent, n_examples
@@ -55,7 +57,15 @@ def prepare(
             training mode, or a latent that is not the model's.
         DataError: if data are not finite or have no likelihood.
     """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree_util.tree_leaves((model, q, x, key))):
+        raise ArgumentError(
+            "this works through its examples on the host, not under jit, vmap or grad: bound, "
+            "local_bound and log_weight can be traced"
+        )
     check_key(key)
+    for name in ("log_prior", "log_likelihood", "sample_prior"):
+        if not hasattr(model, name):
+            raise ArgumentError(f"the model needs {name}, and {type(model).__name__} has none")
     n = check_examples(model, x)
     check_inference_mode(model=model, encoder=q)
     inference, arrays = Inference(None, None), None
@@ -81,6 +91,24 @@ def first_posterior(inference: Inference, examples: Example) -> Posterior:
     return inference.posterior(first)
 
 
+def signature(model: LatentModel, inference: Inference, examples: Example) -> Callable[[], Any]:
+    """Densities of the first example at fixed draws: other code gives other numbers, by whatever name."""
+    first = jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf[0]), examples)
+
+    def numbers() -> list[Any]:
+        found = []
+        for key in jax.random.split(jax.random.key(0), 3):
+            z = model.sample_prior(key=key)
+            found += [model.log_prior(z), model.log_likelihood(first.x, z)]
+            posterior = inference.posterior(first)
+            if posterior is not None:
+                z, log_q = posterior.sample_and_log_prob(key=key)
+                found += [log_q, model.log_likelihood(first.x, z)]
+        return found
+
+    return numbers
+
+
 def check_density(what: str, posterior: Posterior, cure: str) -> None:
     """Refuses a posterior whose density is not known at every z.
 
@@ -103,7 +131,8 @@ def check_not_nan(is_nan: np.ndarray) -> None:
     if is_nan.any():
         raise DataError(
             f"log p(x, z) - log q(z | x) of example {int(np.argmax(is_nan))} is NaN or infinite at draws of "
-            "q; look at the model's log_prior and log_likelihood there"
+            "q; look at the model's log_prior and log_likelihood there (where a likelihood of zero is meant, "
+            "the ELBO is minus infinity, and importance_log_p can be had)"
         )
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, Scalar
+from backthrough.latent.bounds import log_joint
 from backthrough.latent.protocols import Data, Latent, LatentModel, Posterior
 
 
@@ -64,12 +65,11 @@ class Bridge(NamedTuple):
         def log_base(u: Latent) -> Scalar:
             return self.base.log_prob(self.z(u)).astype(u.dtype)  # pyright: ignore[reportAttributeAccessIssue]
 
-        def log_joint(u: Latent) -> Scalar:
-            z = self.z(u)
-            return (self.model.log_prior(z) + self.model.log_likelihood(self.x, z)).astype(u.dtype)
+        def log_target(u: Latent) -> Scalar:
+            return log_joint(self.model, self.x, self.z(u)).astype(u.dtype)
 
         base, base_gradient = jax.value_and_grad(log_base)(u)
-        joint, joint_gradient = jax.value_and_grad(log_joint)(u)
+        joint, joint_gradient = jax.value_and_grad(log_target)(u)
         return Point(u, base, joint, base_gradient, joint_gradient)
 
     def at_z(self, z: Latent) -> Point:

@@ -20,11 +20,13 @@ from backthrough.latent.gaps.examples import (
     check_not_nan,
     first_posterior,
     prepare,
+    signature,
 )
 from backthrough.latent.gaps.pareto import LARGEST_SHAPE, pareto_shape, tail_size
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
 LEAST_ESS = 1.5
+ROUNDINGS = 8  # of a log-density, in an estimate
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def importance_log_p(
     key: PRNGKey,
     n_samples: int = 5000,
     at_once: int = 100,
-    keep: Path | None = None,
+    keep: Path | str | None = None,
 ) -> LogLikelihood:
     """log p(x) by importance sampling: the logarithm of the mean of `n_samples` weights of draws of q.
 
@@ -100,7 +102,8 @@ def importance_log_p(
     inference, examples = prepare(model, q, x, key)
     check_exact_density("importance_log_p", first_posterior(inference, examples))
     shared = (model, inference, n_samples)
-    found = map_in_chunks(_weigh, shared, examples, at_once=at_once, label="importance sampling", keep=keep)
+    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
+    found = map_in_chunks(_weigh, shared, examples, label="importance sampling", **options)
     return _summarise(found, f"importance sampling with {n_samples:,} draws of q")
 
 
@@ -112,7 +115,7 @@ def annealed_log_p(
     key: PRNGKey,
     annealing: Annealing | None = None,
     at_once: int = 100,
-    keep: Path | None = None,
+    keep: Path | str | None = None,
 ) -> LogLikelihood:
     """log p(x) by annealed importance sampling: draws of q are moved towards the posterior (Neal 2001).
 
@@ -133,7 +136,8 @@ def annealed_log_p(
     annealing = Annealing() if annealing is None else annealing
     inference, examples = prepare_chains(model, q, x, key, annealing)
     shared = (model, inference, annealing)
-    found = map_in_chunks(_anneal, shared, examples, at_once=at_once, label="annealing", keep=keep)
+    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
+    found = map_in_chunks(_anneal, shared, examples, label="annealing", **options)
     return _summarise(found, f"annealed importance sampling ({annealing})")
 
 
@@ -199,12 +203,21 @@ def _summarise(found: dict[str, np.ndarray], method: str) -> LogLikelihood:
     flags = flag("one weight is nearly all", found["ess"] < LEAST_ESS)
     pareto_k = None
     if "at_limit" in found:
-        flags = join(flags, flag("step size at its limit", found["at_limit"]))
+        flags = join(flags, flag("step size at its lower limit", found["at_limit"]))
     else:
         pareto_k = np.array([pareto_shape(tail) for tail in found["tail"]])
         flags = join(flags, flag("heavy tail of weights", pareto_k > LARGEST_SHAPE))
-    numbers = (found["log_p"], found["error"], found["ess"])
+    log_p = found["log_p"].astype(np.float64)
+    numbers = (log_p, with_rounding(found["error"], log_p), found["ess"])
     return LogLikelihood(*numbers, flags, method, found.get("acceptance"), pareto_k)
+
+
+def with_rounding(
+    error: Float[np.ndarray, "example"], log_p: Float[np.ndarray, "example"]
+) -> Float[np.ndarray, "example"]:
+    """Errors with what log-densities of this size lose to single precision, in which they were computed."""
+    rounding = ROUNDINGS * np.finfo(error.dtype).eps * np.abs(np.where(np.isfinite(log_p), log_p, 0))
+    return np.hypot(error.astype(np.float64), rounding)
 
 
 def flag(text: str, where: np.ndarray) -> tuple[str, ...]:

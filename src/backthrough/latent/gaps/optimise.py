@@ -16,7 +16,14 @@ from backthrough.core import PRNGKey, PyTree, Scalar, check_integer, check_posit
 from backthrough.flows import has_estimated_log_det
 from backthrough.latent.bounds import ELBO, Gradient, bound_of_one
 from backthrough.latent.chunks import map_in_chunks
-from backthrough.latent.gaps.examples import Example, Inference, first_posterior, prepare
+from backthrough.latent.gaps.examples import (
+    Example,
+    Inference,
+    check_not_nan,
+    first_posterior,
+    prepare,
+    signature,
+)
 from backthrough.latent.local import check_arrays
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
@@ -76,7 +83,7 @@ def optimise_posteriors(
     key: PRNGKey,
     optimisation: Optimisation | None = None,
     at_once: int = 100,
-    keep: Path | None = None,
+    keep: Path | str | None = None,
 ) -> Optimised:
     """Maximises the ELBO of each example by itself, over the parameters of its own posterior.
 
@@ -104,9 +111,9 @@ def optimise_posteriors(
     check_arrays(posterior)
     has_density = hasattr(posterior, "log_prob") and not has_estimated_log_det(posterior)
     shared = (model, inference, optimisation, "stl" if has_density else "reparam")
-    arrays, path = map_in_chunks(
-        _optimise, shared, examples, at_once=at_once, label="optimising q", keep=keep
-    )
+    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
+    arrays, path = map_in_chunks(_optimise, shared, examples, label="optimising q", **options)
+    check_not_nan(np.isnan(path[:, 0]))
     rest = eqx.filter(posterior, eqx.is_array, inverse=True)
     return Optimised(eqx.combine(jax.tree_util.tree_map(jnp.asarray, arrays), rest), path)
 

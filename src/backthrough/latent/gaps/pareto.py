@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
+FINITE_VARIANCE = 0.5  # below it the weights' variance exists, and so does the error of their mean
 LARGEST_SHAPE = 0.7  # beyond it the error of a mean of weights cannot be told from the weights
 
 

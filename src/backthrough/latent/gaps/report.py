@@ -8,6 +8,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from backthrough.latent.gaps.likelihood import LogLikelihood
+from backthrough.latent.gaps.pareto import LARGEST_SHAPE
 from backthrough.train import Number, mean_number
 
 GAPS = ("inference", "approximation", "amortization")
@@ -26,9 +27,9 @@ class GapReport:
         best_error: Its error.
         importance: log p(x) by importance sampling from q*.
         annealed: log p(x) by annealed importance sampling.
-        log_p: Of both estimates: where they are more than three errors apart the larger one, since both are
-            too small on average; else, where the weights of importance sampling have a heavy tail (`pareto_k`
-            above 0.7), that of annealing; else the logarithm of the mean of both.
+        log_p: Of both estimates: where they are more than four errors apart the larger one, since both are
+            too small on average; else by `pareto_k`, the tail of the importance weights: that of annealing
+            above 0.7, that of importance sampling below 0.5, the logarithm of the mean of both between.
         log_p_error: Its error.
         flags: What is wrong with an example's figures; "" where nothing is.
         data: What the examples are, and how they were binarised, in words of the caller's.
@@ -162,6 +163,9 @@ class GapReport:
             f"{len(self.log_p):,} examples{f' ({self.data})' if self.data else ''}; {self.n_samples:,} draws "
             f"an ELBO; log p(x) by {self.importance.method} (q*), and {self.annealed.method}",
         ]
+        heavy = int((np.asarray(self.importance.pareto_k, float) > LARGEST_SHAPE).sum())
+        if heavy:
+            lines.append(f"log p(x) of {heavy:,} of them by annealing alone: their weights have a heavy tail")
         if flagged:
             lines.append(f"{flagged:,} of them flagged: see table()")
         return "\n".join(lines)

@@ -78,7 +78,7 @@ def test_a_model_of_ones_own(folder, capsys):
         assert abs(numbers[name]["value"] - truth) < 6 * numbers[name]["standard_error"] + 0.01
         assert "mean over 8 examples (from my_vae:problem)" in numbers[name]["what"]
     assert "1,000 draws an example" in numbers["L[q]"]["what"]
-    assert "mostly for the encoder" in result["headline"]["sentence"]
+    assert "mostly because of the encoder" in result["headline"]["sentence"]
     with open(run / "gaps.csv") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8
@@ -100,7 +100,7 @@ def test_a_model_of_ones_own(folder, capsys):
         ((), 2, "gaps needs a finished run or MODULE:FUNCTION"),
         (("nowhere",), 2, "there is no run"),
         (("my_vae:problm",), 2, "did you mean 'problem'"),
-        (("my_vae:pair",), 2, "my_vae:pair must return (model, encoder, x), it returned tuple"),
+        (("my_vae:pair",), 2, "my_vae:pair must return (model, encoder, x), it returned a tuple of 2"),
         (("my_vae:no_model",), 2, "the model of my_vae:no_model needs log_prior, and int has none"),
         (("my_vae:no_data",), 2, "x has no examples"),
         (("my_vae:breaks",), 1, "in <lambda>: your code raised NameError"),

@@ -1,6 +1,7 @@
 """`backthrough gaps RUN` or `backthrough gaps MODULE:FUNCTION`."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -98,7 +99,8 @@ def _of_module(name: str) -> tuple[Any, Any, Any, str]:
     """The same of the user's function."""
     found = call_problem(name, RETURNS)
     if not (isinstance(found, tuple) and len(found) == 3):
-        raise ArgumentError(f"{name} must return {RETURNS}, it returned {type(found).__name__}")
+        what = f"a tuple of {len(found)}" if isinstance(found, tuple) else type(found).__name__
+        raise ArgumentError(f"{name} must return {RETURNS}, it returned {what}")
     model, encoder, x = found
     for own in ("log_prior", "log_likelihood", "sample_prior"):
         if not hasattr(model, own):
@@ -119,6 +121,8 @@ def _measure(config: Config, run: "Run", model: Any, encoder: Any, x: Any, words
 
     x = jax.tree_util.tree_map(np.asarray, x)
     n = n_examples("x", x)
+    if config.n_examples > n:
+        print(f"backthrough: there are {n:,} examples, and all are taken", file=sys.stderr)
     chosen = np.sort(np.random.default_rng(config.seed).permutation(n)[: config.n_examples])
     with blaming_the_user():
         report = inference_gaps(

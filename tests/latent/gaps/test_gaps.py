@@ -80,6 +80,8 @@ def test_the_report_shows_everything(report):
     rows = report.table()
     assert list(rows.index) == [0, 1, 2]
     assert {"L[q]", "error of log p(x)", "approximation gap", "ESS of annealing", "flag"} <= set(rows.columns)
+    alone = inference_gaps(MODEL, encoder, XS[:1], key=KEY, **QUICK).summary()
+    assert (alone["standard error"] > 0).all()
     means = report.summary()["nats"]
     np.testing.assert_allclose(
         means["inference gap"], means["approximation gap"] + means["amortization gap"], rtol=1e-4

@@ -100,18 +100,23 @@ class GapReport:
         return rows.assign(flag=self.flags)
 
     def summary(self) -> pd.DataFrame:
-        """Means over examples with their standard errors, which hold the spread of examples and of draws."""
+        """Means over examples with their standard errors, which hold the spread of examples and of draws.
+
+        Of a single example it is its own error, that of its draws.
+        """
         rows = {
-            "L[q]": self.encoder_elbo,
-            "L[q*]": self.best_elbo,
-            "log p(x)": self.log_p,
-            "log p(x), importance sampling": self.importance.log_p,
-            "log p(x), annealing": self.annealed.log_p,
-            **{f"{gap} gap": getattr(self, gap) for gap in GAPS},
+            "L[q]": (self.encoder_elbo, self.encoder_error),
+            "L[q*]": (self.best_elbo, self.best_error),
+            "log p(x)": (self.log_p, self.log_p_error),
+            "log p(x), importance sampling": (self.importance.log_p, self.importance.error),
+            "log p(x), annealing": (self.annealed.log_p, self.annealed.error),
+            **{f"{gap} gap": (getattr(self, gap), getattr(self, f"{gap}_error")) for gap in GAPS},
         }
         n = len(self.log_p)
-        errors = {name: values.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan for name, values in rows.items()}
-        means = {name: values.mean() for name, values in rows.items()}
+        means = {name: values.mean() for name, (values, _) in rows.items()}
+        errors = {
+            name: values.std(ddof=1) / np.sqrt(n) if n > 1 else own[0] for name, (values, own) in rows.items()
+        }
         return pd.DataFrame({"nats": means, "standard error": errors})
 
     def numbers(self) -> list[Number]:
@@ -134,12 +139,14 @@ class GapReport:
         return [*numbers, Number("flagged examples", float(flagged), "", f"of {len(self.flags):,}")]
 
     def sentence(self) -> str:
-        """Which gap is the larger one, in words."""
+        """Which gap is the larger one, in words, and how many examples not to trust."""
         whole, family, encoder = (getattr(self, gap).mean() for gap in GAPS)
         larger = "the encoder" if encoder > family else "the family of posteriors"
+        flagged = sum(map(bool, self.flags))
         return (
-            f"The ELBO is {whole:.3g} nats below log p(x), mostly for {larger}: {encoder:.3g} are left by "
-            f"the encoder (amortization gap), {family:.3g} by the family (approximation gap)."
+            f"The ELBO is {whole:.3g} nats below log p(x), mostly because of {larger}: {encoder:.3g} are left "
+            f"by the encoder (amortization gap), {family:.3g} by the family (approximation gap)"
+            f"{f'; {flagged:,} of {len(self.flags):,} examples are flagged' if flagged else ''}."
         )
 
     def plot(self, axes: Axes) -> Axes:

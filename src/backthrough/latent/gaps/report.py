@@ -144,8 +144,8 @@ class GapReport:
         larger = "the encoder" if encoder > family else "the family of posteriors"
         flagged = sum(map(bool, self.flags))
         return (
-            f"The ELBO is {whole:.3g} nats below log p(x), mostly because of {larger}: {encoder:.3g} are left "
-            f"by the encoder (amortization gap), {family:.3g} by the family (approximation gap)"
+            f"The ELBO is {whole:.3g} nats below log p(x), mostly because of {larger}: {encoder:.3g} are "
+            f"left by the encoder (amortization gap), {family:.3g} by the family (approximation gap)"
             f"{f'; {flagged:,} of {len(self.flags):,} examples are flagged' if flagged else ''}."
         )
 

@@ -326,7 +326,7 @@ def test_sums_of_large_numbers_keep_their_digits():
             return super().log_likelihood(x, z) - 5e5
 
     found = inference_gaps(Large(MODEL.weight), encoder, XS, key=KEY, **QUICK)
-    assert (found.log_p_error > 4e5 * 8 * jnp.finfo(jnp.result_type(float)).eps).all()
+    assert (found.log_p_error > 5e5 * 5 * jnp.finfo(jnp.result_type(float)).eps).all()
     assert (np.abs(found.log_p + 5e5 - LOG_P) < 6 * found.log_p_error).all()
     assert (np.abs(found.inference - 0.851496) < 6 * found.inference_error).all()
 

@@ -134,6 +134,23 @@ def test_a_data_set_is_evaluated_whole_whatever_the_batch_size():
         np.testing.assert_allclose(values, expected, rtol=1e-4)
 
 
+def test_a_plain_object_may_change_between_calls():
+    """It is no pytree, so nothing shows that its arrays are others now."""
+
+    class Plain:
+        def __init__(self):
+            self.shift = 0.0
+
+        def __call__(self, x):
+            return FactorisedGaussian(jnp.asarray(MEAN) + self.shift, jnp.log(jnp.asarray(SCALE)))
+
+    plain, x = Plain(), np.asarray(XS)
+    options = {"key": jax.random.key(0), "n_samples": 5}
+    before = evaluate_bound(elbo, MODEL, plain, x, **options)
+    plain.shift = 1.0
+    assert (evaluate_bound(elbo, MODEL, plain, x, **options) != before).all()
+
+
 def test_bad_input_is_named():
     with pytest.raises(ArgumentError, match="n_samples must be at least 1, got 0"):
         iwae(MODEL, encoder, XS, key=jax.random.key(0), n_samples=0)

@@ -4,10 +4,8 @@ import hashlib
 import re
 import zipfile
 from collections.abc import Callable
-from functools import partial
 from io import BytesIO
 from pathlib import Path
-from types import FunctionType, MethodType
 from typing import Any
 
 import equinox as eqx
@@ -34,15 +32,16 @@ def map_in_chunks(
     """`function(shared, chunk)` for chunks of the examples, put together again, on the host.
 
     Args:
-        function: Of a module's top level, so that it is compiled once; what it returns has a leading axis
-            as long as that of the chunk, and an example's part of it depends on that example alone.
+        function: What it returns has a leading axis as long as that of the chunk, and an example's part of it
+            depends on that example alone.
         shared: What all examples share: modules, and hashable options.
         examples: A pytree of arrays with a leading axis of examples.
         at_once: Examples in a chunk. The last chunk overlaps the one before, so that one program serves all.
-        label: Shown beside the progress bar.
+        label: Shown beside the progress bar, and the name of kept chunks: another one for each function.
         keep: A folder for finished chunks. What is found there is not computed again; it is found by a digest
-            of all arrays, fields and options, and of the signature.
-        signature: Numbers that depend on the code of what is shared, such as densities at fixed points.
+            of all arrays and options, and of the signature.
+        signature: Returns numbers that change with the code and the fields of what is shared, such as
+            densities at fixed points.
 
     Returns:
         A pytree of NumPy arrays.
@@ -53,7 +52,8 @@ def map_in_chunks(
     """
     n = n_examples("x", examples)
     at_once = min(check_integer("at_once", at_once, minimum=1), n)
-    compiled = eqx.filter_jit(function)
+    # Compiled anew by each call: objects that are no pytrees may have changed without a sign of it.
+    compiled = eqx.filter_jit(lambda shared, chunk: function(shared, chunk))
     keep = None if keep is None else Path(keep)
     signed = None if keep is None or signature is None else np.asarray(signature(), np.float32)
     parts = []
@@ -62,7 +62,7 @@ def map_in_chunks(
             stop = min(start + at_once, n)
             first = max(0, stop - at_once)
             chunk = jax.tree_util.tree_map(lambda leaf, a=first, b=stop: jnp.asarray(leaf[a:b]), examples)
-            found = _kept(compiled, function.__name__, shared, chunk, keep, signed)
+            found = _kept(compiled, label, shared, chunk, keep, signed)
             parts.append(jax.tree_util.tree_map(lambda leaf, a=start - first: leaf[a:], found))
             bar.update(stop)
     return jax.tree_util.tree_map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -70,7 +70,7 @@ def map_in_chunks(
 
 def _kept(
     compiled: Callable[..., PyTree],
-    name: str,
+    label: str,
     shared: PyTree,
     chunk: PyTree,
     keep: Path | None,
@@ -79,7 +79,7 @@ def _kept(
     """What the function makes of a chunk: from the folder, or computed and put there."""
     if keep is None:
         return jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
-    path = keep / f"{name.strip('_')}-{_digest(name, shared, chunk, signed)}.npz"
+    path = keep / f"{label.replace(' ', '-')}-{_digest(label, shared, chunk, signed)}.npz"
     if path.exists():
         tree = eqx.filter_eval_shape(compiled, shared, chunk)
         return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), _read(path))
@@ -99,41 +99,16 @@ def _read(path: Path) -> list[np.ndarray]:
         raise CheckpointError(f"{path} is damaged ({error}): delete it, and it is computed again") from error
 
 
-def _digest(*values: Any) -> str:
-    digest = hashlib.sha256()
-    _update(digest, values, set())
-    return digest.hexdigest()[:24]
-
-
-def _update(digest: Any, tree: Any, seen: set[int]) -> None:
-    """Adds arrays, options, the code of functions and what they close over; not their global variables."""
-    leaves, structure = jax.tree_util.tree_flatten(tree)
-    digest.update(_without_addresses(structure))  # fields that are no arrays too
-    for leaf in leaves:
+def _digest(label: str, *trees: PyTree) -> str:
+    """Of all arrays and options; what else there is counts by its representation, less its address."""
+    digest = hashlib.sha256(label.encode())
+    for leaf in jax.tree_util.tree_leaves(trees):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
         if eqx.is_array_like(leaf):
             values = np.asarray(leaf)
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(values.tobytes())
-        elif isinstance(leaf, FunctionType):
-            if id(leaf) in seen:
-                continue
-            seen.add(id(leaf))
-            digest.update(leaf.__code__.co_code + _without_addresses(leaf.__code__.co_consts))
-            cells = [cell.cell_contents for cell in leaf.__closure__ or ()]
-            _update(digest, (leaf.__defaults__, leaf.__kwdefaults__, cells), seen)
-        elif isinstance(leaf, MethodType):
-            _update(digest, (leaf.__func__, leaf.__self__), seen)
-        elif isinstance(leaf, partial):
-            _update(digest, (leaf.func, leaf.args, leaf.keywords), seen)
         else:
-            digest.update(_without_addresses(leaf))
-            if hasattr(leaf, "__dict__") and not isinstance(leaf, type) and id(leaf) not in seen:
-                seen.add(id(leaf))
-                _update(digest, vars(leaf), seen)
-
-
-def _without_addresses(value: Any) -> bytes:
-    """Its representation, the same in every process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value)).encode()
+            digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(leaf)).encode())
+    return digest.hexdigest()[:24]

@@ -15,9 +15,8 @@ from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer, check_key, log_mean_exp
 from backthrough.latent.bounds import n_examples
-from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.gaps.annealing import Annealing, backward_chains, forward_chains
-from backthrough.latent.gaps.examples import Example, Inference, check_not_nan, signature
+from backthrough.latent.gaps.examples import Example, Inference, check_not_nan, over_examples
 from backthrough.latent.gaps.likelihood import flag, prepare_chains
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 
@@ -139,10 +138,9 @@ def bdmc(
     inference, examples = prepare_chains(model, q, simulated.x, key, annealing)
     if n_examples("z", simulated.z) != len(examples.key):
         raise ArgumentError(f"simulated has {len(examples.key)} examples and {len(simulated.z)} latents")
-    shared = (model, inference, annealing)
-    rows = (examples, np.asarray(simulated.z))
-    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
-    found = map_in_chunks(_both_ways, shared, rows, label="bidirectional annealing", **options)
+    examples = examples._replace(z=np.asarray(simulated.z))
+    options = {"label": "bidirectional annealing", "at_once": at_once, "keep": keep}
+    found = over_examples(_both_ways, model, inference, annealing, examples, **options)
     check_not_nan(found["is_nan"])
     return Sandwich(
         found["lower"],
@@ -154,21 +152,16 @@ def bdmc(
 
 
 def _both_ways(
-    shared: tuple[LatentModel, Inference, Annealing], rows: tuple[Example, Array]
+    model: LatentModel, inference: Inference, annealing: Annealing, example: Example
 ) -> dict[str, Array]:
-    model, inference, annealing = shared
-
-    def one(example: Example, z: Array) -> dict[str, Array]:
-        posterior = inference.posterior(example)
-        keys = jax.random.split(example.key)
-        there = forward_chains(model, posterior, example.x, annealing, key=keys[0])
-        back = backward_chains(model, posterior, example.x, z, annealing, key=keys[1])
-        return {
-            "lower": log_mean_exp(there.log_weights),
-            "upper": -log_mean_exp(-back.log_weights),
-            "acceptance": 0.5 * (there.acceptance + back.acceptance),
-            "at_limit": there.at_limit | back.at_limit,
-            "is_nan": there.is_nan | back.is_nan,
-        }
-
-    return jax.vmap(one)(*rows)
+    posterior = inference.posterior(example)
+    keys = jax.random.split(example.key)
+    there = forward_chains(model, posterior, example.x, annealing, key=keys[0])
+    back = backward_chains(model, posterior, example.x, example.z, annealing, key=keys[1])
+    return {
+        "lower": log_mean_exp(there.log_weights),
+        "upper": -log_mean_exp(-back.log_weights),
+        "acceptance": 0.5 * (there.acceptance + back.acceptance),
+        "at_limit": there.at_limit | back.at_limit,
+        "is_nan": there.is_nan | back.is_nan,
+    }

@@ -1,6 +1,7 @@
 """Examples with a posterior each, from an encoder or as arrays of their own, checked and ready for chunks."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -8,10 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, check_key
-from backthrough.latent.bounds import check_exact_density, check_latent, n_examples
+from backthrough.latent.bounds import (
+    SAMPLES_AT_ONCE,
+    check_exact_density,
+    check_latent,
+    log_weight,
+    n_examples,
+)
 from backthrough.latent.checks import check_examples, check_inference_mode
+from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
 
 
@@ -22,11 +31,13 @@ class Example(NamedTuple):
         x: The data.
         arrays: Those of the example's own posterior; None where an encoder makes it.
         key: Typed key.
+        z: The exact draw of p(z | x) that x comes with, where it was simulated.
     """
 
     x: Data
     arrays: PyTree
     key: PRNGKey
+    z: Any = None
 
 
 class Inference(NamedTuple):
@@ -81,32 +92,66 @@ def prepare(
             )
     examples = Example(jax.tree_util.tree_map(np.asarray, x), arrays, jax.random.split(key, n))
     if q is not None:
-        _check_latent(model, inference, examples)
+        _check_vector(model, inference, examples)
     return inference, examples
 
 
-def first_posterior(inference: Inference, examples: Example) -> Posterior:
-    """The posterior of the first example."""
-    first = jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf[0]), examples)
-    return inference.posterior(first)
+def over_examples(
+    function: Callable[[LatentModel, Inference, Any, Example], PyTree],
+    model: LatentModel,
+    inference: Inference,
+    options: Any,
+    examples: Example,
+    *,
+    label: str,
+    at_once: int,
+    keep: Path | str | None,
+) -> Any:
+    """`function(model, inference, options, example)` of every example, as `map_in_chunks` does it.
 
+    What is kept is signed by densities of the first example at fixed draws: other code, fields or global
+    constants give other numbers.
+    """
 
-def signature(model: LatentModel, inference: Inference, examples: Example) -> Callable[[], Any]:
-    """Densities of the first example at fixed draws: other code gives other numbers, by whatever name."""
-    first = jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf[0]), examples)
+    def of_chunk(shared: tuple[LatentModel, Inference, Any], chunk: Example) -> PyTree:
+        return jax.vmap(lambda example: function(*shared, example))(chunk)
 
-    def numbers() -> list[Any]:
-        found = []
+    def signature() -> list[Any]:
+        first = first_of(examples)
+        posterior, found = inference.posterior(first), []
         for key in jax.random.split(jax.random.key(0), 3):
             z = model.sample_prior(key=key)
             found += [model.log_prior(z), model.log_likelihood(first.x, z)]
-            posterior = inference.posterior(first)
             if posterior is not None:
                 z, log_q = posterior.sample_and_log_prob(key=key)
                 found += [log_q, model.log_likelihood(first.x, z)]
         return found
 
-    return numbers
+    shared = (model, inference, options)
+    return map_in_chunks(
+        of_chunk, shared, examples, at_once=at_once, label=label, keep=keep, signature=signature
+    )
+
+
+def log_weights(
+    model: LatentModel, posterior: Posterior, example: Example, n_samples: int
+) -> Float[Array, "sample"]:
+    """The logarithms of p(x, z) / q(z | x) of draws of q, at least in single precision."""
+    keys = jax.random.split(example.key, n_samples)
+    found = jax.lax.map(
+        lambda key: log_weight(model, posterior, example.x, key=key), keys, batch_size=SAMPLES_AT_ONCE
+    )
+    return found.astype(jnp.result_type(found, jnp.float32))
+
+
+def first_of(examples: Example) -> Example:
+    """The first example."""
+    return jax.tree_util.tree_map(lambda leaf: jnp.asarray(leaf[0]), examples)
+
+
+def first_posterior(inference: Inference, examples: Example) -> Posterior:
+    """That of the first example."""
+    return inference.posterior(first_of(examples))
 
 
 def check_density(what: str, posterior: Posterior, cure: str) -> None:
@@ -136,7 +181,7 @@ def check_not_nan(is_nan: np.ndarray) -> None:
         )
 
 
-def _check_latent(model: LatentModel, inference: Inference, examples: Example) -> None:
+def _check_vector(model: LatentModel, inference: Inference, examples: Example) -> None:
     posterior = first_posterior(inference, examples)
     z: Any = eqx.filter_eval_shape(lambda: posterior.sample_and_log_prob(key=jax.random.key(0))[0])
     check_latent(model, z)

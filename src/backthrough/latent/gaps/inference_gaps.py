@@ -8,10 +8,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, PyTree, check_integer, check_key
-from backthrough.latent.bounds import SAMPLES_AT_ONCE, log_weight
-from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.gaps.annealing import Annealing
-from backthrough.latent.gaps.examples import Example, Inference, check_not_nan, prepare, signature
+from backthrough.latent.gaps.examples import (
+    Example,
+    Inference,
+    check_not_nan,
+    log_weights,
+    over_examples,
+    prepare,
+)
 from backthrough.latent.gaps.likelihood import (
     LogLikelihood,
     annealed_log_p,
@@ -138,26 +143,16 @@ def _elbo(
 ) -> dict[str, np.ndarray]:
     """The ELBO of each example and its standard error."""
     inference, examples = prepare(model, q, x, key)
-    shared = (model, inference, n_samples)
-    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
-    found = map_in_chunks(_mean_log_weight, shared, examples, label="ELBO", **options)
+    options = {"label": "ELBO", "at_once": at_once, "keep": keep}
+    found = over_examples(_mean_log_weight, model, inference, n_samples, examples, **options)
     values = found["first"].astype(np.float64) + found["rest"]
     check_not_nan(~np.isfinite(values))
     return {"value": values, "error": with_rounding(found["error"], values)}
 
 
 def _mean_log_weight(
-    shared: tuple[LatentModel, Inference, int], examples: Example
-) -> dict[str, Float[Array, "example"]]:
-    model, inference, n_samples = shared
-
-    def one(example: Example) -> dict[str, Array]:
-        posterior = inference.posterior(example)
-        keys = jax.random.split(example.key, n_samples)
-        values = jax.lax.map(
-            lambda key: log_weight(model, posterior, example.x, key=key), keys, batch_size=SAMPLES_AT_ONCE
-        )
-        rest = values - values[0]  # sums of large numbers of one sign would lose their digits
-        return {"first": values[0], "rest": rest.mean(), "error": rest.std(ddof=1) / jnp.sqrt(n_samples)}
-
-    return jax.vmap(one)(examples)
+    model: LatentModel, inference: Inference, n_samples: int, example: Example
+) -> dict[str, Array]:
+    values = log_weights(model, inference.posterior(example), example, n_samples)
+    rest = values - values[0]  # sums of large numbers of one sign would lose their digits
+    return {"first": values[0], "rest": rest.mean(), "error": rest.std(ddof=1) / jnp.sqrt(n_samples)}

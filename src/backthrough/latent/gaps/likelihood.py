@@ -10,8 +10,7 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer
-from backthrough.latent.bounds import SAMPLES_AT_ONCE, check_exact_density, log_weight
-from backthrough.latent.chunks import map_in_chunks
+from backthrough.latent.bounds import check_exact_density
 from backthrough.latent.gaps.annealing import Annealing, forward_chains
 from backthrough.latent.gaps.examples import (
     Example,
@@ -19,8 +18,9 @@ from backthrough.latent.gaps.examples import (
     check_density,
     check_not_nan,
     first_posterior,
+    log_weights,
+    over_examples,
     prepare,
-    signature,
 )
 from backthrough.latent.gaps.pareto import LARGEST_SHAPE, pareto_shape, tail_size
 from backthrough.latent.protocols import Data, Encoder, LatentModel
@@ -101,9 +101,8 @@ def importance_log_p(
     n_samples = check_integer("n_samples", n_samples, minimum=2)
     inference, examples = prepare(model, q, x, key)
     check_exact_density("importance_log_p", first_posterior(inference, examples))
-    shared = (model, inference, n_samples)
-    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
-    found = map_in_chunks(_weigh, shared, examples, label="importance sampling", **options)
+    options = {"label": "importance sampling", "at_once": at_once, "keep": keep}
+    found = over_examples(_weigh, model, inference, n_samples, examples, **options)
     return _summarise(found, f"importance sampling with {n_samples:,} draws of q")
 
 
@@ -135,9 +134,8 @@ def annealed_log_p(
     """
     annealing = Annealing() if annealing is None else annealing
     inference, examples = prepare_chains(model, q, x, key, annealing)
-    shared = (model, inference, annealing)
-    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
-    found = map_in_chunks(_anneal, shared, examples, label="annealing", **options)
+    options = {"label": "annealing", "at_once": at_once, "keep": keep}
+    found = over_examples(_anneal, model, inference, annealing, examples, **options)
     return _summarise(found, f"annealed importance sampling ({annealing})")
 
 
@@ -162,40 +160,28 @@ def estimate(log_weights: Float[Array, "weight"]) -> dict[str, Array]:
     is_zero = jnp.isneginf(total)
     shares = jnp.exp(log_weights - jnp.where(is_zero, 0, total))
     ess = jnp.where(is_zero, 0, 1 / jnp.sum(jnp.square(shares)))
-    error = (
-        jnp.inf if n == 1 else jnp.sqrt(jnp.maximum(0, (1 / ess - 1 / n) * n / (n - 1)))
-    )  # infinite where all weights are zero
-    return {"log_p": total - jnp.log(n), "error": jnp.asarray(error), "ess": ess}
+    relative_variance = jnp.maximum(0, n / ess - 1)  # infinite where all weights are zero
+    error = jnp.sqrt(relative_variance / (n - 1)) if n > 1 else jnp.full((), jnp.inf)
+    return {"log_p": total - jnp.log(n), "error": error, "ess": ess}
 
 
-def _weigh(shared: tuple[LatentModel, Inference, int], examples: Example) -> dict[str, Array]:
-    model, inference, n_samples = shared
-
-    def one(example: Example) -> dict[str, Array]:
-        posterior = inference.posterior(example)
-        keys = jax.random.split(example.key, n_samples)
-        log_weights = jax.lax.map(
-            lambda key: log_weight(model, posterior, example.x, key=key), keys, batch_size=SAMPLES_AT_ONCE
-        )
-        log_weights = log_weights.astype(jnp.result_type(log_weights, jnp.float32))
-        is_nan = (jnp.isnan(log_weights) | jnp.isposinf(log_weights)).any()
-        tail, _ = jax.lax.top_k(log_weights, tail_size(n_samples) + 1)
-        return {**estimate(log_weights), "is_nan": is_nan, "tail": tail}
-
-    return jax.vmap(one)(examples)
+def _weigh(model: LatentModel, inference: Inference, n_samples: int, example: Example) -> dict[str, Array]:
+    found = log_weights(model, inference.posterior(example), example, n_samples)
+    is_nan = (jnp.isnan(found) | jnp.isposinf(found)).any()
+    tail, _ = jax.lax.top_k(found, tail_size(n_samples) + 1)
+    return {**estimate(found), "is_nan": is_nan, "tail": tail}
 
 
-def _anneal(shared: tuple[LatentModel, Inference, Annealing], examples: Example) -> dict[str, Array]:
-    model, inference, annealing = shared
-
-    def one(example: Example) -> dict[str, Array]:
-        posterior = inference.posterior(example)
-        chains = forward_chains(model, posterior, example.x, annealing, key=example.key)
-        found = {**chains._asdict(), **estimate(chains.log_weights)}
-        del found["log_weights"]
-        return found
-
-    return jax.vmap(one)(examples)
+def _anneal(
+    model: LatentModel, inference: Inference, annealing: Annealing, example: Example
+) -> dict[str, Array]:
+    chains = forward_chains(model, inference.posterior(example), example.x, annealing, key=example.key)
+    return {
+        **estimate(chains.log_weights),
+        "acceptance": chains.acceptance,
+        "at_limit": chains.at_limit,
+        "is_nan": chains.is_nan,
+    }
 
 
 def _summarise(found: dict[str, np.ndarray], method: str) -> LogLikelihood:

@@ -15,14 +15,13 @@ from jaxtyping import Array, Float
 from backthrough.core import PRNGKey, PyTree, Scalar, check_integer, check_positive
 from backthrough.flows import has_estimated_log_det
 from backthrough.latent.bounds import ELBO, Gradient, bound_of_one
-from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.gaps.examples import (
     Example,
     Inference,
     check_not_nan,
     first_posterior,
+    over_examples,
     prepare,
-    signature,
 )
 from backthrough.latent.local import check_arrays
 from backthrough.latent.protocols import Data, Encoder, LatentModel
@@ -110,61 +109,57 @@ def optimise_posteriors(
     posterior = first_posterior(inference, examples)
     check_arrays(posterior)
     has_density = hasattr(posterior, "log_prob") and not has_estimated_log_det(posterior)
-    shared = (model, inference, optimisation, "stl" if has_density else "reparam")
-    options = {"at_once": at_once, "keep": keep, "signature": signature(model, inference, examples)}
-    arrays, path = map_in_chunks(_optimise, shared, examples, label="optimising q", **options)
+    settings = (optimisation, "stl" if has_density else "reparam")
+    options = {"label": "optimising q", "at_once": at_once, "keep": keep}
+    arrays, path = over_examples(_optimise, model, inference, settings, examples, **options)
     check_not_nan(np.isnan(path[:, 0]))
     rest = eqx.filter(posterior, eqx.is_array, inverse=True)
     return Optimised(eqx.combine(jax.tree_util.tree_map(jnp.asarray, arrays), rest), path)
 
 
 def _optimise(
-    shared: tuple[LatentModel, Inference, Optimisation, Gradient], examples: Example
-) -> tuple[PyTree, Float[Array, "example window"]]:
-    model, inference, optimisation, gradient = shared
+    model: LatentModel, inference: Inference, settings: tuple[Optimisation, Gradient], example: Example
+) -> tuple[PyTree, Float[Array, "window"]]:
+    optimisation, gradient = settings
     schedule = optax.cosine_decay_schedule(optimisation.learning_rate, optimisation.n_steps)
     optimiser = optax.scale_by_adam()
+    start, rest = eqx.partition(inference.posterior(example), eqx.is_inexact_array)
+    steps_key, compare_key = jax.random.split(example.key)
 
-    def one(example: Example) -> tuple[PyTree, Array]:
-        start, rest = eqx.partition(inference.posterior(example), eqx.is_inexact_array)
-        steps_key, compare_key = jax.random.split(example.key)
+    def value(arrays: PyTree, key: PRNGKey, n_samples: int, gradient: Gradient) -> Scalar:
+        posterior: Any = eqx.combine(arrays, rest)
+        objective = ELBO(n_samples)
+        return bound_of_one(model, posterior, example.x, key=key, objective=objective, gradient=gradient)
 
-        def value(arrays: PyTree, key: PRNGKey, n_samples: int, gradient: Gradient) -> Scalar:
-            posterior: Any = eqx.combine(arrays, rest)
-            objective = ELBO(n_samples)
-            return bound_of_one(model, posterior, example.x, key=key, objective=objective, gradient=gradient)
+    def step(
+        share: Scalar, carry: tuple[PyTree, Any], row: tuple[PRNGKey, Array]
+    ) -> tuple[tuple[PyTree, Any], None]:
+        (arrays, memory), (key, index) = carry, row
+        gradients = jax.grad(lambda own: value(own, key, optimisation.n_samples, gradient))(arrays)
+        updates, memory = optimiser.update(gradients, memory)
+        rate = share * schedule(index)
+        updates = jax.tree_util.tree_map(lambda own: (rate * own).astype(own.dtype), updates)
+        return (optax.apply_updates(arrays, updates), memory), None
 
-        def step(
-            share: Scalar, carry: tuple[PyTree, Any], row: tuple[PRNGKey, Array]
-        ) -> tuple[tuple[PyTree, Any], None]:
-            (arrays, memory), (key, index) = carry, row
-            gradients = jax.grad(lambda own: value(own, key, optimisation.n_samples, gradient))(arrays)
-            updates, memory = optimiser.update(gradients, memory)
-            rate = share * schedule(index)
-            updates = jax.tree_util.tree_map(lambda own: (rate * own).astype(own.dtype), updates)
-            return (optax.apply_updates(arrays, updates), memory), None
+    def window(carry: Search, rows: tuple[Array, Array]) -> tuple[Search, Scalar]:
+        now = (carry.arrays, carry.memory)
+        (arrays, memory), _ = jax.lax.scan(partial(step, carry.share), now, rows)
+        found = value(arrays, compare_key, COMPARING_SAMPLES, "reparam")
+        is_better, is_lost = found > carry.best_value, ~(found > carry.best_value - LARGEST_FALL)
+        best = _where(is_better, arrays, carry.best)
+        best_value = jnp.where(is_better, found, carry.best_value)
+        arrays, memory = _where(is_lost, (best, optimiser.init(start)), (arrays, memory))
+        share = jnp.where(is_lost, carry.share / 3, carry.share)
+        return Search(arrays, memory, share, best, best_value), found
 
-        def window(carry: Search, rows: tuple[Array, Array]) -> tuple[Search, Scalar]:
-            now = (carry.arrays, carry.memory)
-            (arrays, memory), _ = jax.lax.scan(partial(step, carry.share), now, rows)
-            found = value(arrays, compare_key, COMPARING_SAMPLES, "reparam")
-            is_better, is_lost = found > carry.best_value, ~(found > carry.best_value - LARGEST_FALL)
-            best = _where(is_better, arrays, carry.best)
-            best_value = jnp.where(is_better, found, carry.best_value)
-            arrays, memory = _where(is_lost, (best, optimiser.init(start)), (arrays, memory))
-            share = jnp.where(is_lost, carry.share / 3, carry.share)
-            return Search(arrays, memory, share, best, best_value), found
-
-        first = value(start, compare_key, COMPARING_SAMPLES, "reparam")
-        search = Search(start, optimiser.init(start), jnp.ones(()), start, first)
-        n_in_window = -(-optimisation.n_steps // WINDOWS)
-        keys = jax.random.split(steps_key, (WINDOWS, n_in_window))
-        indices = jnp.arange(WINDOWS * n_in_window).reshape(WINDOWS, n_in_window)
-        search, path = jax.lax.scan(window, search, (keys, indices))
-        posterior = eqx.combine(search.best, rest)
-        return eqx.filter(posterior, eqx.is_array), jnp.concatenate([first[None], path])
-
-    return jax.vmap(one)(examples)
+    first = value(start, compare_key, COMPARING_SAMPLES, "reparam")
+    search = Search(start, optimiser.init(start), jnp.ones(()), start, first)
+    n_in_window = -(-optimisation.n_steps // WINDOWS)
+    keys = jax.random.split(steps_key, (WINDOWS, n_in_window))
+    indices = jnp.arange(WINDOWS * n_in_window).reshape(WINDOWS, n_in_window)
+    search, path = jax.lax.scan(window, search, (keys, indices))
+    posterior = eqx.combine(search.best, rest)
+    return eqx.filter(posterior, eqx.is_array), jnp.concatenate([first[None], path])
 
 
 def _where(condition: Array, a: PyTree, b: PyTree) -> PyTree:

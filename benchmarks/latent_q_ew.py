@@ -17,7 +17,7 @@ import numpy as np
 from backthrough.latent import Annealing, annealed_log_p
 from backthrough.recipes.digits import load_digits
 from backthrough.recipes.latent.iwae_posterior.config import Config
-from backthrough.recipes.latent.iwae_posterior.measures import Sandwich, sandwich
+from backthrough.recipes.latent.iwae_posterior.measures import BoundAndSides, bound_and_sides
 from backthrough.recipes.latent.iwae_posterior.quadrature import log_evidence, log_joint, square_grid
 from backthrough.recipes.latent.iwae_posterior.recipe import REACH, held_out, train
 from backthrough.train import Run, mean_number, with_error
@@ -27,7 +27,7 @@ K_YARDSTICK, N_DRAWS, N_SETS = 10, 10, 50
 ANNEALED = 300  # temperatures
 
 
-def margins(values: Sandwich, log_p: np.ndarray) -> dict[str, np.ndarray]:
+def margins(values: BoundAndSides, log_p: np.ndarray) -> dict[str, np.ndarray]:
     """Differences of neighbours for each image; their expectations are at least zero."""
     return {
         "L_k to lower": values.lower - values.bound,
@@ -39,7 +39,7 @@ def margins(values: Sandwich, log_p: np.ndarray) -> dict[str, np.ndarray]:
 def main() -> None:
     yardstick = load_yardstick()
     config = Config()
-    first = sandwich(
+    first = bound_and_sides(
         yardstick.model,
         yardstick.encoder,
         yardstick.x.astype(np.float32),
@@ -53,7 +53,7 @@ def main() -> None:
     test = held_out(digits, config.n_test)
     with tempfile.TemporaryDirectory() as folder:
         model, encoder = train(config, Run(folder), digits, test, key=jax.random.key(config.seed))
-    second = sandwich(
+    second = bound_and_sides(
         model, encoder, test, k=config.k, n_draws=N_DRAWS, n_sets=N_SETS // 2, key=jax.random.key(1)
     )
     grid = square_grid(REACH, config.grid_size)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,8 @@ from backthrough.datasets import (
 )
 
 IMAGE_SETS = ("mnist-small", "mnist", "binarized-mnist", "fashion-mnist-partial")
+N_OMNIGLOT_TRAIN, N_OMNIGLOT_VALID = 23_000, 1_345  # the split of the REBAR and RELAX code
+OMNIGLOT_SPLIT_SEED, OMNIGLOT_BINARY_SEED = 0, 5
 TEST_PART = 6  # of a user's own pictures one in six is kept for testing
 
 
@@ -77,6 +79,22 @@ def binarise(
         return (images >= 0.5).astype(np.float32)
     uniform = np.random.default_rng(seed).random(images.shape, np.float32)
     return (uniform < images).astype(np.float32)
+
+
+def load_binary(
+    source: str, *, seed: int
+) -> tuple[Float[np.ndarray, "train pixel"], Float[np.ndarray, "held_out pixel"]]:
+    """Training and held-out images as zeros and ones, drawn once with the intensities as probabilities."""
+    if source != "omniglot":
+        digits = load_digits(source, seed=seed)
+        return binarise(digits.train, "static", seed=seed + 1), binarise(digits.test, "static", seed=0)
+    data: Any = load("omniglot")
+    images = np.concatenate([data["background"], data["evaluation"]])
+    rows = images.reshape(len(images), -1) / np.float32(255)
+    order = np.random.default_rng(OMNIGLOT_SPLIT_SEED).permutation(len(rows))
+    binary = binarise(rows, "static", seed=OMNIGLOT_BINARY_SEED)
+    last = N_OMNIGLOT_TRAIN + N_OMNIGLOT_VALID
+    return binary[order[:N_OMNIGLOT_TRAIN]], binary[order[N_OMNIGLOT_TRAIN:last]]
 
 
 def _own_pictures(path: Path) -> np.ndarray:

@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from backthrough.core import ArgumentError
 from backthrough.latent import FactorisedGaussian
 from backthrough.recipes.latent.iwae_posterior import pictures, recipe
-from backthrough.recipes.latent.iwae_posterior.measures import sandwich
+from backthrough.recipes.latent.iwae_posterior.measures import bound_and_sides
 from backthrough.recipes.latent.iwae_posterior.quadrature import (
     covering_grid,
     divergence,
@@ -74,7 +74,7 @@ def test_a_window_shows_nearly_all_of_a_posterior_and_of_q():
 
 def test_bounds_are_exact_where_q_is_the_posterior():
     model = Line()
-    found = sandwich(model, model.posterior, X, k=4, n_draws=3, n_sets=2, key=jax.random.key(0))
+    found = bound_and_sides(model, model.posterior, X, k=4, n_draws=3, n_sets=2, key=jax.random.key(0))
     for values in found:
         np.testing.assert_allclose(values, EVIDENCE, atol=1e-5)
 

@@ -1,5 +1,6 @@
 """What the experiments on inference gaps share: the models, their training, and how gaps are measured."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
+from matplotlib.axes import Axes
 
 from backthrough.core import PRNGKey, PyTree, Scalar, check_integer, check_positive, log_odds
 from backthrough.flows import auxiliary_coupling_flow, coupling_flow
@@ -25,8 +27,7 @@ from backthrough.latent import (
     bound,
     inference_gaps,
 )
-from backthrough.recipes.digits import binarise, load_digits
-from backthrough.recipes.estimators.dvae.recipe import load_binary
+from backthrough.recipes.digits import binarise, load_binary, load_digits
 from backthrough.recipes.latent.gap_setting import Setting
 from backthrough.train import Batches, Number, Run, fit, mean_number, mean_over_shards, schedule
 
@@ -262,3 +263,22 @@ def describe(report: GapReport, subject: str) -> str:
         f"ELBO; log p(x) by {report.importance.method} (q*) and {report.annealed.method}; "
         f"{flagged} images flagged"
     )
+
+
+def stack_gaps(
+    axes: Axes,
+    places: Float[np.ndarray, "bar"],
+    bars: Sequence[tuple[Float[np.ndarray, "image"], Float[np.ndarray, "image"]]],
+) -> None:
+    """Approximation gaps, and amortization gaps on top of them, with the standard errors of their means."""
+    (lower, low_error), (upper, up_error) = (
+        np.array([(own.mean(), own.std(ddof=1) / np.sqrt(len(own))) for own in part]).T
+        for part in zip(*bars, strict=True)
+    )
+    axes.bar(places, lower, color="C0", label="approximation gap")
+    axes.bar(places, upper, bottom=lower, color="C1", label="amortization gap")
+    axes.errorbar(places - 0.12, lower, low_error, fmt="none", color="black", capsize=3)
+    axes.errorbar(places + 0.12, lower + upper, up_error, fmt="none", color="black", capsize=3)
+    axes.set_ylabel("nats below log p(x)")
+    axes.set_ylim(0, 1.25 * max(1e-6, float((lower + upper).max())))
+    axes.legend(loc="upper right", ncols=2)

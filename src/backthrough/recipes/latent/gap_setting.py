@@ -1,7 +1,7 @@
 """What the experiments on inference gaps have in common to be asked for (Cremer, Li and Duvenaud 2018)."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 from backthrough.recipes.configs import Source
 
@@ -40,3 +40,22 @@ class Setting:
     """Steps to the best posterior of each image."""
     seed: int = 0
     """Determines weights, order, noise and binarisation."""
+
+
+Own = TypeVar("Own", bound=Setting)
+
+
+def at_full_scale(config: Own) -> Own:
+    """The paper's data and length of training, with its learning-rate ladder and warm-up."""
+    return replace(
+        config,
+        data="binarized-mnist",
+        binarisation="static",
+        epochs=3280,
+        warm_up=400,
+        schedule="ladder",
+        learning_rate=1e-3,
+        n_images=100,
+        n_samples=5000,
+        n_optimisation_steps=800,
+    )

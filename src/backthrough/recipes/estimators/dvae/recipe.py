@@ -15,8 +15,7 @@ from jaxtyping import Array, Float
 from matplotlib.figure import Figure
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_positive
-from backthrough.datasets import load
-from backthrough.recipes.digits import binarise, load_digits
+from backthrough.recipes.digits import load_binary
 from backthrough.recipes.estimators.dvae.config import Config
 from backthrough.recipes.estimators.dvae.model import (
     BernoulliLayers,
@@ -37,8 +36,6 @@ from backthrough.train import (
 )
 
 TIMED_STEPS = 20
-N_OMNIGLOT_TRAIN, N_OMNIGLOT_VALID = 23_000, 1_345  # the split of the REBAR and RELAX code
-OMNIGLOT_SPLIT_SEED, OMNIGLOT_BINARY_SEED = 0, 5
 
 
 class Copy(NamedTuple):
@@ -108,22 +105,6 @@ def run(config: Config, run: Run) -> None:
     draw(config, run, fitted.metrics, seconds)
     found = numbers(config, fitted.state, fitted.metrics, shown, test_key)
     run.save_result(found, headline=headline(config, found))
-
-
-def load_binary(
-    source: str, *, seed: int
-) -> tuple[Float[np.ndarray, "train pixel"], Float[np.ndarray, "held_out pixel"]]:
-    """Training and held-out images as zeros and ones, drawn once with the intensities as probabilities."""
-    if source != "omniglot":
-        digits = load_digits(source, seed=seed)
-        return binarise(digits.train, "static", seed=seed + 1), binarise(digits.test, "static", seed=0)
-    data: Any = load("omniglot")
-    images = np.concatenate([data["background"], data["evaluation"]])
-    rows = images.reshape(len(images), -1) / np.float32(255)
-    order = np.random.default_rng(OMNIGLOT_SPLIT_SEED).permutation(len(rows))
-    binary = binarise(rows, "static", seed=OMNIGLOT_BINARY_SEED)
-    last = N_OMNIGLOT_TRAIN + N_OMNIGLOT_VALID
-    return binary[order[:N_OMNIGLOT_TRAIN]], binary[order[N_OMNIGLOT_TRAIN:last]]
 
 
 def start(

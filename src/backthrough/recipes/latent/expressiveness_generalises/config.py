@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from backthrough.recipes.latent.gap_setting import Setting
+from backthrough.recipes.latent.gap_setting import Setting, at_full_scale
 
 
 @dataclass(frozen=True)
@@ -10,18 +10,5 @@ class Config(Setting):
     """One decoder; a factorised encoder and a flow encoder of no more parameters, trained anew for it."""
 
 
-SCALES = {
-    "quick": Config(),
-    "full": Config(
-        data="binarized-mnist",
-        binarisation="static",
-        epochs=3280,
-        warm_up=400,
-        schedule="ladder",
-        learning_rate=1e-3,
-        n_images=100,
-        n_samples=5000,
-        n_optimisation_steps=800,
-    ),
-}
+SCALES = {"quick": Config(), "full": at_full_scale(Config())}
 DEMO = None

@@ -17,6 +17,7 @@ from backthrough.recipes.latent.gap_models import (
     load_images,
     measure,
     n_parameters,
+    stack_gaps,
     start_encoder,
     train_both,
     train_encoder,
@@ -95,24 +96,10 @@ def draw(run: Run, reports: dict[tuple[str, str], GapReport]) -> None:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     names = [(family, name) for name in SETS for family in FAMILIES]
+    bars = [(reports[pair].approximation, reports[pair].amortization) for pair in names]
     place = np.array([0.0, 1.0, 2.5, 3.5])
-    n = np.sqrt([len(reports[pair].log_p) for pair in names])
-    lower, upper = (
-        np.array([getattr(reports[pair], gap).mean() for pair in names])
-        for gap in ("approximation", "amortization")
-    )
-    low_error, up_error = (
-        np.array([getattr(reports[pair], gap).std(ddof=1) for pair in names]) / n
-        for gap in ("approximation", "amortization")
-    )
-    axes.bar(place, lower, color="C0", label="approximation gap")
-    axes.bar(place, upper, bottom=lower, color="C1", label="amortization gap")
-    axes.errorbar(place - 0.12, lower, low_error, fmt="none", color="black", capsize=3)
-    axes.errorbar(place + 0.12, lower + upper, up_error, fmt="none", color="black", capsize=3)
+    stack_gaps(axes, place, bars)
     axes.set_xticks(place, [f"{family}\n{name}" for family, name in names])
-    axes.set_ylabel("nats below log p(x)")
-    axes.set_ylim(0, 1.25 * max(1e-6, float((lower + upper).max())))
-    axes.legend(loc="upper right", ncols=2)
     caption = (
         "The two gaps of a factorised encoder, and of a flow encoder with no more parameters, trained for "
         "the same fixed decoder: on training and on held-out images, each with the standard error of its "

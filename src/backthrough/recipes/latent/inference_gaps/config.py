@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backthrough.recipes.configs import Panel
-from backthrough.recipes.latent.gap_setting import Setting
+from backthrough.recipes.latent.gap_setting import Setting, at_full_scale
 
 
 @dataclass(frozen=True)
@@ -17,20 +17,7 @@ class Config(Setting):
     """Widths of the two hidden layers of the encoders that are trained anew; 0 is one linear layer."""
 
 
-SCALES = {
-    "quick": Config(),
-    "full": Config(
-        data="binarized-mnist",
-        binarisation="static",
-        epochs=3280,
-        warm_up=400,
-        schedule="ladder",
-        learning_rate=1e-3,
-        n_images=100,
-        n_samples=5000,
-        n_optimisation_steps=800,
-    ),
-}
+SCALES = {"quick": Config(), "full": at_full_scale(Config())}
 DEMO = Panel(
     Config(
         families=("factorised",),

@@ -13,6 +13,7 @@ from backthrough.recipes.latent.gap_models import (
     in_errors,
     load_images,
     measure,
+    stack_gaps,
     start_encoder,
     train_both,
     train_encoder,
@@ -117,20 +118,9 @@ def draw(run: Run, report: GapReport, bars: dict[str, tuple[np.ndarray, np.ndarr
     figure = Figure(figsize=(1.6 + 1.1 * len(bars), 4), layout="constrained")
     axes = figure.subplots()
     place = np.arange(len(bars))
-    lower, upper = (np.array([pair[part].mean() for pair in bars.values()]) for part in (0, 1))
-    low_error, up_error = (
-        np.array([pair[part].std(ddof=1) / np.sqrt(len(pair[part])) for pair in bars.values()])
-        for part in (0, 1)
-    )
-    axes.bar(place, lower, color="C0", label="approximation gap")
-    axes.bar(place, upper, bottom=lower, color="C1", label="amortization gap")
-    axes.errorbar(place - 0.12, lower, low_error, fmt="none", color="black", capsize=3)
-    axes.errorbar(place + 0.12, lower + upper, up_error, fmt="none", color="black", capsize=3)
+    stack_gaps(axes, place, list(bars.values()))
     names = [name if name in FAMILIES else f"{name}\nencoder" for name in bars]
     axes.set_xticks(place, names)
-    axes.set_ylabel("nats below log p(x)")
-    axes.set_ylim(0, 1.25 * max(1e-6, float((lower + upper).max())))
-    axes.legend(loc="upper right", ncols=2)
     caption = (
         "The approximation and the amortization gap on held-out images, each with the standard error of its "
         "mean: VAEs trained with "

@@ -15,7 +15,7 @@ from backthrough.train import ProgressBar
 Values = Float[np.ndarray, "example"]
 
 
-class Sandwich(NamedTuple):
+class BoundAndSides(NamedTuple):
     """Means over draws for each example, in nats; their expectations rise from left to right.
 
     Attributes:
@@ -44,12 +44,12 @@ class Measured(NamedTuple):
     evidence: Values
     coarser: Values
     elbo: Values
-    sides: Sandwich
+    sides: BoundAndSides
     from_q: Values
     from_q_ew: Values
 
 
-def sandwich(
+def bound_and_sides(
     model: LatentModel,
     encoder: Encoder,
     x: Float[np.ndarray, "example *data"],
@@ -58,7 +58,7 @@ def sandwich(
     n_draws: int,
     n_sets: int,
     key: PRNGKey,
-) -> Sandwich:
+) -> BoundAndSides:
     """L_k <= L[q_EW] from the same draws, so that the noise of their differences is small.
 
     With the set that a draw was chosen from as the only one, the lower estimate is that of L_k.
@@ -71,7 +71,7 @@ def sandwich(
                 np.asarray(_of_one(model, encoder, jnp.asarray(x[index]), keys, k, n_sets), np.float64)
             )
             bar.update(index + 1)
-    return Sandwich(*np.stack(values, axis=1))
+    return BoundAndSides(*np.stack(values, axis=1))
 
 
 @eqx.filter_jit

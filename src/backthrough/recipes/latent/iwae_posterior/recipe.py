@@ -25,7 +25,7 @@ from backthrough.latent import (
 )
 from backthrough.recipes.digits import Digits, binarise, load_digits
 from backthrough.recipes.latent.iwae_posterior.config import Config
-from backthrough.recipes.latent.iwae_posterior.measures import Measured, sandwich, two_sides
+from backthrough.recipes.latent.iwae_posterior.measures import Measured, bound_and_sides, two_sides
 from backthrough.recipes.latent.iwae_posterior.pictures import (
     SHOWN_K,
     draw_posteriors,
@@ -221,7 +221,7 @@ def measure(
     """Everything that is known of each test image; `joint` is log p(x, z) on the grid."""
     elbo_key, sides_key, draw_key = jax.random.split(key, 3)
     values = evaluate_bound(elbo, model, encoder, test, key=elbo_key, n_samples=ELBO_DRAWS, label="ELBO")
-    sides = sandwich(
+    sides = bound_and_sides(
         model, encoder, test, k=config.k, n_draws=config.n_draws, n_sets=config.n_sets, key=sides_key
     )
 

@@ -117,7 +117,7 @@ def draw(run: Run, report: GapReport, bars: dict[str, tuple[np.ndarray, np.ndarr
         return
     figure = Figure(figsize=(1.6 + 1.1 * len(bars), 4), layout="constrained")
     axes = figure.subplots()
-    place = np.arange(len(bars))
+    place = np.arange(float(len(bars)))
     stack_gaps(axes, place, list(bars.values()))
     names = [name if name in FAMILIES else f"{name}\nencoder" for name in bars]
     axes.set_xticks(place, names)

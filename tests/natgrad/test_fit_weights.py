@@ -46,7 +46,7 @@ def test_it_learns_a_sine_and_knows_where_it_has_no_data():
     p = found.predict(jnp.asarray(X, jnp.float32), key=KEY)
     assert float(jnp.sqrt(jnp.mean((p.mean[:, 0] - Y) ** 2))) < 0.4  # the targets' deviation is .7
     away = found.predict(jnp.array([[4.0]]), key=KEY)
-    assert float(away.epistemic[0, 0]) > 3 * float(p.epistemic.mean())
+    assert float(away.epistemic[0, 0]) > 2 * float(p.epistemic.mean())
 
 
 def test_classes_are_learned():

@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_positive

@@ -29,8 +29,8 @@ class Members(NamedTuple):
 class DeepEnsemble(eqx.Module):
     """Each member is a `MAP` estimate of its own from its own start; all see the same minibatches.
 
-    Lakshminarayanan et al. 2017 without adversarial examples: Ovadia et al. 2019 and others leave them out
-    too. A noise that is learned is each member's own, drawn from its posterior at the end.
+    Lakshminarayanan et al. 2017, without their adversarial examples and with the likelihood's noise in place
+    of one that depends on x. Where it is learned, it is each member's own, drawn from its posterior.
 
     Attributes:
         make: `make(key)` gives a network like the one that is fitted, with initial weights of its own.
@@ -83,7 +83,6 @@ class DeepEnsemble(eqx.Module):
 def _check_alike(make: Callable[[PRNGKey], Any], model: Any) -> None:
     """Raises `ArgumentError` unless `make` makes networks with the same weights as `model`."""
     made = eqx.filter_eval_shape(make, jax.random.key(0))
-    is_array = lambda leaf: hasattr(leaf, "shape")  # noqa: E731
-    shapes = [jax.tree_util.tree_map(jnp.shape, eqx.filter(own, is_array)) for own in (made, model)]
+    shapes = [jax.tree_util.tree_map(lambda leaf: getattr(leaf, "shape", None), own) for own in (made, model)]
     if shapes[0] != shapes[1]:
-        raise ArgumentError("make must give networks whose weights have the shapes of those of the model")
+        raise ArgumentError("make(key) must give a network like the one that is fitted; its weights differ")

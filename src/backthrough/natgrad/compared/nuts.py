@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from numpyro import infer
 from numpyro.diagnostics import split_gelman_rubin
 
-from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_positive
+from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer
 from backthrough.natgrad.fit import Problem
 from backthrough.natgrad.fitted import Draws, outputs_of
 from backthrough.natgrad.likelihoods import GammaNoise, Gaussian

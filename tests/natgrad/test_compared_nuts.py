@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
-from oracles import ridge
 from scipy import stats
 
 from backthrough.core import ArgumentError
 from backthrough.natgrad import Draws, FixedNoise, GammaNoise, Gaussian, fit_weights
 from backthrough.natgrad.compared import NUTS, r_hat
+from oracles import ridge
 
 CHAINS, SAMPLES = 4, 400
 

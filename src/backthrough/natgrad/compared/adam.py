@@ -1,7 +1,7 @@
 """What the methods here that follow a gradient share: Adam on a bound of a minibatch."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,23 +29,13 @@ class State(NamedTuple):
     noise: PyTree
 
 
-class OutputsOfBatch(Protocol):
-    """The network's outputs under draws of its weights."""
-
-    def __call__(
-        self, trained: PyTree, x: Float[Array, "example ..."], *, key: PRNGKey
-    ) -> Float[Array, "sample example out"]:
-        """The outputs for each example."""
-        ...
-
-
 def train_with_adam(
     problem: Problem,
     n_steps: int,
     learning_rate: float,
     *,
     start: Callable[[PyTree], PyTree],
-    outputs: OutputsOfBatch,
+    outputs: Callable[..., Array],
     divergence: Callable[[PyTree], Scalar],
     posterior: Callable[[PyTree], WeightPosterior],
 ) -> Training:
@@ -59,7 +49,8 @@ def train_with_adam(
         n_steps: Steps in all.
         learning_rate: The largest.
         start: Makes what is trained from the weights of a network; the rest of the network is None there.
-        outputs: The outputs for a batch under draws of the weights.
+        outputs: `outputs(trained, x, key=key)` gives the network's outputs for the examples of a batch under
+            draws of the weights, shape (sample, example, out).
         divergence: Of the weights' distribution from their prior, nats, up to a constant.
         posterior: The distribution of the weights.
     """

@@ -25,18 +25,17 @@ class DroppedWeights(eqx.Module):
     @property
     def mean(self) -> Any:
         """The network with the mean weights, (1 - rate) M."""
-        return _map_matrices(lambda matrix, _: (1 - self.rate) * matrix, self.full)
+        return _with_matrices(self.full, [(1 - self.rate) * matrix for matrix in _matrices(self.full)])
 
     def sample(self, *, key: PRNGKey) -> Any:
         """The network without some inputs of each layer."""
-        n_layers = len(_matrices(self.full))
-        keys = list(jax.random.split(key, max(n_layers, 1)))
+        matrices = _matrices(self.full)
+        keys = jax.random.split(key, len(matrices))
+        return _with_matrices(self.full, [self._drop(*own) for own in zip(matrices, keys, strict=True)])
 
-        def drop(matrix: Array, layer: int) -> Array:
-            shape = (*matrix.shape[:-2], 1, matrix.shape[-1])
-            return matrix * jax.random.bernoulli(keys[layer], 1 - self.rate, shape)
-
-        return _map_matrices(drop, self.full)
+    def _drop(self, matrix: Array, key: PRNGKey) -> Array:
+        shape = (*matrix.shape[:-2], 1, matrix.shape[-1])
+        return matrix * jax.random.bernoulli(key, 1 - self.rate, shape)
 
 
 class MCDropout(eqx.Module):
@@ -100,7 +99,12 @@ def _matrices(model: Any) -> list[Array]:
     return [node.weight for node in nodes if _is_linear(node)]
 
 
-def _map_matrices(change: Any, model: Any) -> Any:
-    """The model with change(matrix, number of the layer) for each linear layer's matrix."""
-    changed = [change(matrix, layer) for layer, matrix in enumerate(_matrices(model))]
-    return eqx.tree_at(_matrices, model, changed) if changed else model
+def _with_matrices(model: Any, matrices: list[Array]) -> Any:
+    """The model with other weight matrices in its linear layers."""
+    nodes, structure = jax.tree_util.tree_flatten(model, is_leaf=_is_linear)
+    others = iter(matrices)
+    changed = [
+        eqx.tree_at(lambda layer: layer.weight, node, next(others)) if _is_linear(node) else node
+        for node in nodes
+    ]
+    return jax.tree_util.tree_unflatten(structure, changed)

@@ -68,12 +68,12 @@ def test_members_of_a_convex_ensemble_agree():
 def test_bayes_by_backprop_finds_the_best_factorised_gaussian():
     """That has the exact mean, and variances 1 / diag(precision).
 
-    At the end the learning rate falls to 5e-4, and what Adam's noise leaves was measured over ten keys.
+    What Adam's noise leaves, over ten keys: standard errors of 0.02 scales and of 0.8 % of a scale at most.
     """
-    found = fitted(BayesByBackprop(0.05))
+    found = fitted(BayesByBackprop(0.05, n_samples=50))
     q = found.weights
     scale = 1 / np.sqrt(np.diag(ridge.PRECISION))
-    np.testing.assert_allclose((ridge.flat(q.mean) - ridge.MEAN) / scale, 0, atol=0.1)
+    np.testing.assert_allclose((ridge.flat(q.mean) - ridge.MEAN) / scale, 0, atol=0.13)
     np.testing.assert_allclose(np.exp(ridge.flat(q.log_scale)), scale, rtol=0.05)
     # exact KL divergence of that Gaussian from the prior
     mean, variance = ridge.flat(q.mean), np.exp(2 * ridge.flat(q.log_scale))
@@ -94,9 +94,12 @@ def test_draws_of_the_factorised_gaussian():
 
 
 def test_dropout_on_a_linear_model_finds_its_ridge():
-    """Averaged over masks the loss is quadratic, so what is sought has a closed form."""
-    found = fitted(MCDropout(0.3, 0.05))
-    np.testing.assert_allclose(ridge.flat(found.weights.full), ridge.dropout_optimum(0.3), atol=0.05)
+    """Averaged over masks the loss is quadratic, so what is sought has a closed form.
+
+    What Adam's noise leaves, over ten keys: standard errors of 0.013 at most. MAP is 0.6 away.
+    """
+    found = fitted(MCDropout(0.3, 0.02))
+    np.testing.assert_allclose(ridge.flat(found.weights.full), ridge.dropout_optimum(0.3), atol=0.08)
 
 
 def test_dropout_at_rate_0_is_map():
@@ -153,7 +156,8 @@ def test_the_noise_of_fixed_weights_has_its_conjugate_posterior(method):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_many_trainings_at_once_are_what_each_is_alone(name):
-    problem = Problem(network(jax.random.key(0)), Gaussian(), call_model, 30, 1.0, 1.0)
+    likelihood = Gaussian() if name == "map" else KNOWN  # a learned noise takes long to compile: once
+    problem = Problem(network(jax.random.key(0)), likelihood, call_model, 30, 1.0, 1.0)
     training = METHODS[name].training(problem, 4)
     x = jax.random.normal(jax.random.key(1), (2, 6, 2))
     y = jnp.sum(x, axis=-1, keepdims=True)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -31,7 +30,7 @@ def variance_correlation(
     n_samples: int = 2000,
     key: PRNGKey,
 ) -> Agreement:
-    """Compares where two posteriors are uncertain, as Zhang et al. 2018, sec. 5.1.2, do with one from HMC.
+    """Compares where two posteriors are uncertain, as Zhang et al. 2018 do with Hamiltonian Monte Carlo.
 
     The variances are those over draws of the weights, without noise. Each is known from S draws to about
     sqrt(2 / S) of itself, which takes from the correlation.
@@ -48,6 +47,7 @@ def variance_correlation(
             as that of one network.
 
     Examples:
+        >>> import jax, jax.numpy as jnp
         >>> from backthrough.natgrad import Gaussian
         >>> certain, unsure = (
         ...     Draws(jnp.array([-scale, scale]), jnp.ones((2, 1)), Gaussian(), lambda w, x: w * x)
@@ -72,7 +72,8 @@ def _variances(
     name: str, posterior: Fitted | Draws, x: Array, n_samples: int, key: PRNGKey
 ) -> Float[np.ndarray, "row out"]:
     models, _ = posterior.draws(n_samples, key=key)
-    variances = np.var(np.asarray(outputs_of(models, x, posterior.apply), np.float64), axis=0)
+    outputs = np.asarray(outputs_of(models, x, posterior.apply), np.float64)
+    variances = np.var(outputs - outputs[0], axis=0)  # exactly 0 where all draws are the same
     if not (np.ptp(variances, axis=0) > 0).all():
         raise ArgumentError(f"{name} has the same variance at all examples: there is nothing to correlate")
     return variances

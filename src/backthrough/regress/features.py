@@ -1,18 +1,18 @@
 """Rows as a user has them, as the standardised numbers that a network sees."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import warnings
 from jaxtyping import Float
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from backthrough.core import DataError
-from backthrough.regress.columns import ColumnEncoder, is_constant
+from backthrough.regress.columns import ColumnEncoder, Decisions, is_constant
 
 Rows = pd.DataFrame | Float[np.ndarray, "row column"]
 
@@ -32,13 +32,13 @@ class Features:
     scale: Float[np.ndarray, "feature"]
 
     @classmethod
-    def of(cls, rows: Rows, names: Any, encoder: ColumnEncoder) -> "Features":
+    def of(cls, rows: Rows, estimator: Any, categories: Any) -> "Features":
         """Decides by the rows of training; a warning names constant columns of an array."""
-        own = encoder.fit(rows) if isinstance(rows, pd.DataFrame) else None
+        own = ColumnEncoder(categories=categories).fit(rows) if isinstance(rows, pd.DataFrame) else None
         with np.errstate(over="ignore"):  # named below
             numbers = np.asarray(rows) if own is None else own.transform(rows)
             mean, scale = numbers.mean(0), numbers.std(0)
-        names = list(names) if own is None else list(own.decisions.outputs)
+        names = _names(estimator, rows) if own is None else list(own.decisions.outputs)
         for name, spread in zip(names, scale, strict=True):
             if not np.isfinite(spread):
                 raise DataError(f"column {name!r} is too large to be squared; give it in other units")
@@ -58,6 +58,11 @@ class Features:
         """The numbers standardised; constant columns are 0."""
         useful = self.scale > 0
         return np.where(useful, (self.numbers(rows) - self.mean) / np.where(useful, self.scale, 1.0), 0.0)
+
+    @property
+    def decisions(self) -> Decisions:
+        """What is made of the columns of a frame; of an array's nothing."""
+        return Decisions(()) if self.encoder is None else self.encoder.decisions
 
     def settings(self) -> dict[str, Any]:
         """What `load` needs beside the arrays, as JSON values."""
@@ -99,8 +104,12 @@ def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
     rows = np.asarray(
         validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
     )
-    check_finite_cells(rows, getattr(estimator, "feature_names_in_", range(rows.shape[1])), "column")
+    check_finite_cells(rows, _names(estimator, rows), "column")
     return rows
+
+
+def _names(estimator: BaseEstimator, rows: Any) -> list[Any]:
+    return list(getattr(estimator, "feature_names_in_", range(rows.shape[1])))
 
 
 def check_finite_cells(rows: Float[np.ndarray, "row column"], names: Any, what: str) -> None:

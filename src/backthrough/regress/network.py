@@ -67,6 +67,12 @@ def default_n_epochs(n_rows: int, batch_size: int) -> int:
     return min(max(round(STEPS * batch_size / n_rows), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
+def chosen_sizes(settings: Any, n_rows: int) -> tuple[int, int]:
+    """Epochs and batch size of an estimator for so many rows: as set, or by default."""
+    batch_size = min(settings.batch_size or default_batch_size(n_rows), n_rows)
+    return settings.n_epochs or default_n_epochs(n_rows, batch_size), batch_size
+
+
 def check_settings(settings: Any) -> None:
     """Refuses wrong settings of an estimator.
 
@@ -126,7 +132,7 @@ def fit_network(
         The arrays of the networks drawn, and of the likelihood's parameters, with a leading axis of draws.
     """
     init_key, fit_key, draw_key = jax.random.split(jax.random.key(seed), 3)
-    batch_size = settings.batch_size or default_batch_size(len(x))
+    n_epochs, batch_size = chosen_sizes(settings, len(x))
     found = fit_weights(
         Network(x.shape[1], settings.hidden_sizes, likelihood.n_outputs, key=init_key),
         likelihood,
@@ -136,7 +142,7 @@ def fit_network(
         key=fit_key,
         prior_var=settings.prior_var,
         kl_weight=settings.kl_weight,
-        n_epochs=settings.n_epochs or default_n_epochs(len(x), min(batch_size, len(x))),
+        n_epochs=n_epochs,
         batch_size=batch_size,
         batch_seed=seed,
         run=run,

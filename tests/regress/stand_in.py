@@ -36,7 +36,9 @@ class Simple(eqx.Module):
             x, y = batch
             outputs = jax.vmap(lambda own: problem.apply(model, own))(x)
             fit = jax.vmap(lambda o, t: likelihood.log_prob(o, t, parameters))(outputs, y).mean()
-            squares = sum(jnp.sum(a**2) for a in jax.tree_util.tree_leaves(eqx.filter(model, eqx.is_inexact_array)))
+            squares = sum(
+                jnp.sum(a**2) for a in jax.tree_util.tree_leaves(eqx.filter(model, eqx.is_inexact_array))
+            )
             return -fit + squares / (2 * problem.prior_var * problem.n_data), outputs
 
         def step(state, batch, *, key):

@@ -1,7 +1,11 @@
 """Regression and classification of a table that know how sure they are."""
 
+from backthrough.regress.acquire import acquire
+from backthrough.regress.calibration import Calibration, ClassCalibration, calibration, class_calibration
+from backthrough.regress.class_evaluation import ClassEvaluation, evaluate_classes
 from backthrough.regress.classifier import BayesianClassifier
 from backthrough.regress.columns import Column, ColumnEncoder, Decisions
+from backthrough.regress.evaluation import Evaluation, evaluate
 from backthrough.regress.features import Features
 from backthrough.regress.network import METHODS, Network, default_batch_size, default_n_epochs
 from backthrough.regress.prediction import ClassPrediction, TargetPrediction
@@ -11,13 +15,22 @@ __all__ = [
     "METHODS",
     "BayesianClassifier",
     "BayesianRegressor",
+    "Calibration",
+    "ClassCalibration",
+    "ClassEvaluation",
     "ClassPrediction",
     "Column",
     "ColumnEncoder",
     "Decisions",
+    "Evaluation",
     "Features",
     "Network",
     "TargetPrediction",
+    "acquire",
+    "calibration",
+    "class_calibration",
     "default_batch_size",
     "default_n_epochs",
+    "evaluate",
+    "evaluate_classes",
 ]

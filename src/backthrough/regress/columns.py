@@ -51,7 +51,9 @@ class Column:
         if self.kind == "left out":
             return ()
         if self.kind == "category":
-            return tuple(f"{self.name} = {level}" for level in (*self.levels, *([OTHER] if self.pooled else [])))
+            return tuple(
+                f"{self.name} = {level}" for level in (*self.levels, *([OTHER] if self.pooled else []))
+            )
         return (self.name, f"{self.name} is missing") if self.n_missing else (self.name,)
 
 
@@ -274,7 +276,9 @@ def _decide_category(name: str, cells: pd.Series, most_levels: int, *, is_named:
     if n_values == 1 and not n_missing:
         return Column(name, "left out", "every row has the same value", n_missing)
     if not is_named and n_values > 1 and n_values > ALL_DIFFERENT * n_present:
-        note = f"text that differs in {n_values} of {n_present} rows: it names them, and tells nothing of others"
+        note = (
+            f"text that differs in {n_values} of {n_present} rows: it names them, and tells nothing of others"
+        )
         return Column(name, "left out", note, n_missing)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     levels = tuple(str(level) for level, count in ordered if count > 1 or len(ordered) <= 2)[:most_levels]
@@ -309,7 +313,10 @@ def _encode(column: Column, cells: pd.Series, news: list[str]) -> Float[np.ndarr
         texts = _texts(cells)
         strange = ~texts.isin(list(places)).to_numpy()
         if strange.any():
-            names, becomes = sorted(set(texts[strange])), f"as {OTHER!r}" if column.pooled else "as none of them"
+            names, becomes = (
+                sorted(set(texts[strange])),
+                f"as {OTHER!r}" if column.pooled else "as none of them",
+            )
             news.append(
                 f"column {column.name!r}: {int(strange.sum())} of {len(cells)} rows have a level that was not "
                 f"there in training ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}): they count {becomes}"

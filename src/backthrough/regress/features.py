@@ -101,9 +101,7 @@ def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
         if len(frame) == 0:
             raise DataError("there are 0 rows (0 samples); a minimum of 1 is required")
         return frame
-    rows = np.asarray(
-        validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False)
-    )
+    rows = np.asarray(validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False))
     check_finite_cells(rows, _names(estimator, rows), "column")
     return rows
 

@@ -199,7 +199,9 @@ def checked_targets(y: Any, n_rows: int) -> tuple[Float[np.ndarray, "row output"
     checked = check_array(y, ensure_2d=False, ensure_all_finite=False, dtype=np.float64, input_name="y")
     is_vector = checked.ndim == 1
     targets = checked[:, None] if is_vector else checked
-    names = names or [getattr(y, "name", None) or "y" if is_vector else index for index in range(targets.shape[1])]
+    names = names or [
+        getattr(y, "name", None) or "y" if is_vector else index for index in range(targets.shape[1])
+    ]
     check_finite_cells(targets, names, "target")
     check_consistent_length(np.empty((n_rows, 1)), targets)
     if n_rows < 2:

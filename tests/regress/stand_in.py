@@ -1,4 +1,4 @@
-"""A method that needs nothing but a likelihood: Adam on the posterior density, and jitter around its maximum."""
+"""A method that needs only a likelihood: Adam on the posterior density, and jitter around its maximum."""
 
 import equinox as eqx
 import jax

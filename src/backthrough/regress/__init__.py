@@ -4,7 +4,8 @@ from backthrough.regress.acquire import acquire
 from backthrough.regress.calibration import Calibration, ClassCalibration, calibration, class_calibration
 from backthrough.regress.class_evaluation import ClassEvaluation, evaluate_classes
 from backthrough.regress.classifier import BayesianClassifier
-from backthrough.regress.columns import Column, ColumnEncoder, Decisions
+from backthrough.regress.columns import ColumnEncoder
+from backthrough.regress.deciding import Column, Decisions
 from backthrough.regress.evaluation import Evaluation, evaluate
 from backthrough.regress.features import Features
 from backthrough.regress.network import METHODS, Network, default_batch_size, default_n_epochs

@@ -58,7 +58,7 @@ class Calibration:
         )
 
     def verdict(self, level: float) -> str:
-        """Whether the intervals of one of the levels are too narrow, too wide, or neither as far as rows tell."""
+        """Whether the intervals of a level are too narrow, too wide, or neither as far as rows tell."""
         place = int(np.argmin(np.abs(self.levels - level)))
         gap = self.coverage[place] - self.levels[place]
         if abs(gap) <= 2 * self.standard_error[place]:
@@ -99,9 +99,9 @@ def calibration(prediction: Any, y: Any, *, levels: Sequence[float] = LEVELS) ->
         ArgumentError: for a wrong shape or level.
         DataError: naming a target that is not finite.
     """
-    levels = np.asarray(levels, np.float64)
-    if not ((levels > 0) & (levels < 1)).all():
-        raise ArgumentError(f"levels must lie between 0 and 1, got {levels.tolist()}")
+    due = np.asarray(levels, np.float64)
+    if not ((due > 0) & (due < 1)).all():
+        raise ArgumentError(f"levels must lie between 0 and 1, got {due.tolist()}")
     y = np.asarray(y, np.float64)
     if not np.isfinite(y).all():
         raise DataError(f"the target of row {int(np.argwhere(~np.isfinite(y))[0][0])} is not finite")
@@ -117,7 +117,7 @@ def calibration(prediction: Any, y: Any, *, levels: Sequence[float] = LEVELS) ->
         )
     if isinstance(found, TargetPrediction):
         pit, mean, log_prob = found.cdf(y), found.mean, found.log_prob(y)
-        ends = [found.interval(level) for level in levels.tolist()]
+        ends = [found.interval(level) for level in due.tolist()]
         crps = _crps_of_mixture(found, y.reshape(found.means.shape[1:]))
     else:
         draws = np.asarray(found, np.float64)
@@ -125,12 +125,12 @@ def calibration(prediction: Any, y: Any, *, levels: Sequence[float] = LEVELS) ->
             raise ArgumentError(f"draws must have shape (sample, *{y.shape}), got {draws.shape}")
         pit = np.mean(draws < y, axis=0) + 0.5 * np.mean(draws == y, axis=0)
         mean, log_prob = draws.mean(0), np.full(len(y), np.nan)
-        ends = [np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0) for level in levels]
-        crps = scoringrules.crps_ensemble(y, draws, m_axis=0).reshape(len(y), -1).mean(1)
+        ends = [np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0) for level in due]
+        crps = np.asarray(scoringrules.crps_ensemble(y, draws, m_axis=0)).reshape(len(y), -1).mean(1)
     return Calibration(
-        levels,
-        np.array([np.mean(np.abs(pit - 0.5) <= level / 2) for level in levels]),
-        np.sqrt(levels * (1 - levels) / len(y)),
+        due,
+        np.array([np.mean(np.abs(pit - 0.5) <= level / 2) for level in due]),
+        np.sqrt(due * (1 - due) / len(y)),
         np.array([np.mean(high - low) for low, high in ends]),
         np.ravel(pit),
         len(y),
@@ -149,7 +149,9 @@ def _crps_of_mixture(found: TargetPrediction, y: Float[np.ndarray, "row output"]
             rows = slice(start, start + ROWS_AT_ONCE)
             means = found.centre[output] + found.spread[output] * found.means[:, rows, output].T.astype(float)
             every = np.broadcast_to(scales, means.shape)
-            total[rows] += scoringrules.crps_mixnorm(y[rows, output], means, every, backend="numpy")
+            total[rows] += np.asarray(
+                scoringrules.crps_mixnorm(y[rows, output], means, every, backend="numpy")
+            )
     return total / y.shape[1]
 
 
@@ -209,7 +211,7 @@ class ClassCalibration:
             fmt="o-",
             color="C0",
             capsize=2,
-            label="came out, with two standard errors",
+            label="came out (± 2 errors)",
         )
         axes.set(
             xlim=(0, 1),

@@ -86,13 +86,13 @@ class ClassEvaluation:
         else:
             verdict = f"no clear difference from {article} ({means[rival]:.1%})"
         sentence = (
-            f"The class of {self.target} is right in {means[MODEL]:.1%} of the held-out rows, {verdict}; "
+            f"Classes of {self.target} are right in {means[MODEL]:.1%} of the held-out rows, {verdict}; "
             f"probabilities are off by {self.calibration.expected_error:.2g} on average."
         )
         return Headline(sentence, f"accuracy ({MODEL})", picture)
 
     def plot(self) -> Figure:
-        """How often classes come out against their probabilities, and how uncertain right and wrong ones are."""
+        """How often classes come out against their probabilities; entropies where right and wrong."""
         figure = Figure(figsize=(8.4, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         self.calibration.plot(left)

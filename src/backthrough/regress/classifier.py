@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from backthrough.core import DataError, log_mean_exp, seed_of
 from backthrough.natgrad import Categorical, ClassPredictive
-from backthrough.regress.columns import Decisions
+from backthrough.regress.deciding import Decisions
 from backthrough.regress.features import Features, checked_rows
 from backthrough.regress.network import check_settings, chosen_sizes, fit_network, outputs_in_chunks
 from backthrough.regress.prediction import ClassPrediction
@@ -134,7 +134,8 @@ class BayesianClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row."""
-        return self.classes_[self.predictive(X).log_probabilities.argmax(1)]
+        found = self.predictive(X)
+        return found.classes[found.log_probabilities.argmax(1)]
 
     def log_prob(self, X: Any, y: Any) -> Float[np.ndarray, "row"]:
         """The log-probability of each row's class, nats."""

@@ -75,8 +75,9 @@ class Evaluation:
 
     def headline(self, *, picture: str = "") -> Headline:
         """Whether the network is better than the best plain method, and whether its intervals hold."""
-        errors = self.table().set_index("method")["RMSE"]
-        rival = str(errors[list(self.plain)].idxmin())
+        table = self.table()
+        errors = dict(zip(table["method"], table["RMSE"], strict=True))
+        rival = min(self.plain, key=lambda name: errors[name])
         own, best = (self.prediction.mean - self.truth) ** 2, (self.plain[rival] - self.truth) ** 2
         gain = best - own
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf

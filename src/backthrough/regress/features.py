@@ -12,7 +12,8 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from backthrough.core import DataError
-from backthrough.regress.columns import ColumnEncoder, Decisions, is_constant
+from backthrough.regress.columns import ColumnEncoder
+from backthrough.regress.deciding import Decisions, is_constant
 
 Rows = pd.DataFrame | Float[np.ndarray, "row column"]
 

@@ -145,7 +145,7 @@ class ClassPrediction:
 
     @property
     def epistemic(self) -> Float[np.ndarray, "row"]:
-        """The information that a label would bring about the network, nats: what more rows would take away."""
+        """What a label would tell about the network, nats: what more rows would take away."""
         return np.maximum(self.entropy - self.aleatoric, 0.0)
 
     def log_prob(self, y: Any) -> Float[np.ndarray, "row"]:

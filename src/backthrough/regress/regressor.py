@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from backthrough.core import DataError, seed_of
 from backthrough.natgrad import GammaNoise, Gaussian
-from backthrough.regress.columns import Decisions, is_constant
+from backthrough.regress.deciding import Decisions, is_constant
 from backthrough.regress.features import Features, check_finite_cells, checked_rows
 from backthrough.regress.network import check_settings, chosen_sizes, fit_network, outputs_in_chunks
 from backthrough.regress.prediction import Numbers, TargetPrediction

@@ -11,6 +11,7 @@ from backthrough.regress.features import Features
 from backthrough.regress.network import METHODS, Network, default_batch_size, default_n_epochs
 from backthrough.regress.prediction import ClassPrediction, TargetPrediction
 from backthrough.regress.regressor import BayesianRegressor
+from backthrough.regress.table import Held, Labelled, frame_of, hold_out, load, read_features, read_labelled
 
 __all__ = [
     "METHODS",
@@ -25,6 +26,8 @@ __all__ = [
     "Decisions",
     "Evaluation",
     "Features",
+    "Held",
+    "Labelled",
     "Network",
     "TargetPrediction",
     "acquire",
@@ -34,4 +37,9 @@ __all__ = [
     "default_n_epochs",
     "evaluate",
     "evaluate_classes",
+    "frame_of",
+    "hold_out",
+    "load",
+    "read_features",
+    "read_labelled",
 ]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from backthrough.core import DataError, log_mean_exp, seed_of
 from backthrough.natgrad import Categorical, ClassPredictive
 from backthrough.regress.deciding import Decisions
-from backthrough.regress.features import Features, checked_rows
+from backthrough.regress.features import Features, checked_rows, name_of
 from backthrough.regress.network import check_settings, chosen_sizes, fit_network, outputs_in_chunks
 from backthrough.regress.prediction import ClassPrediction
 from backthrough.regress.storage import load_estimator, save_estimator
@@ -48,6 +48,7 @@ class BayesianClassifier(ClassifierMixin, BaseEstimator):
         batch_size_: Rows in a minibatch.
         n_features_in_: Columns.
         feature_names_in_: Their names, where `fit` was given a frame.
+        target_name_: Of the targets, where they had one; "target" elsewhere.
     """
 
     n_features_in_: int
@@ -106,6 +107,7 @@ class BayesianClassifier(ClassifierMixin, BaseEstimator):
         weights, _ = fit_network(features(rows), places, likelihood, self, seed=seed, run=run)
         self.features_, self.weights_, self.classes_ = features, weights, classes
         self.n_epochs_, self.batch_size_ = n_epochs, batch_size
+        self.target_name_ = name_of(y)
         return self
 
     @property

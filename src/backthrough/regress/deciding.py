@@ -197,8 +197,8 @@ def _decide_category(name: str, cells: pd.Series, most_levels: int, *, is_named:
         return Column(name, "left out", note, n_missing)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     levels = tuple(str(level) for level, count in ordered if count > 1 or len(ordered) <= 2)[:most_levels]
-    pooled = tuple(str(level) for level, _ in ordered if level not in levels)
-    rows = int(sum(count for level, count in ordered if level in pooled))
+    rare = [(str(level), int(count)) for level, count in ordered if level not in levels]
+    pooled, rows = tuple(level for level, _ in rare), sum(count for _, count in rare)
     note = f"one column a level: {', '.join(levels[:5])}{', ...' if len(levels) > 5 else ''}"
     if pooled:
         note = f"{note}; {len(pooled)} rarer levels of {rows} rows are pooled as {OTHER!r}"

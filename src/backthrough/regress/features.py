@@ -37,7 +37,7 @@ class Features:
         """Decides by the rows of training; a warning names constant columns of an array."""
         own = ColumnEncoder(categories=categories).fit(rows) if isinstance(rows, pd.DataFrame) else None
         with np.errstate(over="ignore"):  # named below
-            numbers = np.asarray(rows) if own is None else own.transform(rows)
+            numbers = np.asarray(rows) if own is None else own.transform(pd.DataFrame(rows))
             mean, scale = numbers.mean(0), numbers.std(0)
         names = _names(estimator, rows) if own is None else list(own.decisions.outputs)
         for name, spread in zip(names, scale, strict=True):
@@ -51,9 +51,12 @@ class Features:
 
     def numbers(self, rows: Rows) -> Float[np.ndarray, "row feature"]:
         """The columns as numbers in their own units."""
-        if isinstance(rows, pd.DataFrame) and self.encoder is not None:
-            return self.encoder.transform(rows)
-        return np.asarray(rows, np.float64)
+        if self.encoder is None:
+            return np.asarray(rows, np.float64)
+        names = [column.name for column in self.encoder.decisions.columns]
+        return self.encoder.transform(
+            rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(rows, columns=names)
+        )
 
     def __call__(self, rows: Rows) -> Float[np.ndarray, "row feature"]:
         """The numbers standardised; constant columns are 0."""
@@ -96,19 +99,27 @@ def checked_rows(estimator: BaseEstimator, X: Any, *, reset: bool) -> Rows:
         DataError: naming row and column of what is not finite.
         ValueError: scikit-learn's, for what is no table or has other columns than in training.
     """
-    frame = X.rename(columns=str) if isinstance(X, pd.DataFrame) else None
-    if frame is not None and (reset or getattr(estimator, "feature_names_in_", None) is not None):
+    is_frame = isinstance(X, pd.DataFrame)
+    table: Any = X
+    if is_frame and (reset or getattr(estimator, "feature_names_in_", None) is not None):
+        frame: Any = table.rename(columns=str)
         validate_data(estimator, frame, reset=reset, skip_check_array=True)
         if len(frame) == 0:
             raise DataError("there are 0 rows (0 samples); a minimum of 1 is required")
         return frame
-    rows = np.asarray(validate_data(estimator, X, reset=reset, dtype=np.float64, ensure_all_finite=False))
+    rows = np.asarray(validate_data(estimator, table, reset=reset, dtype=np.float64, ensure_all_finite=False))
     check_finite_cells(rows, _names(estimator, rows), "column")
     return rows
 
 
 def _names(estimator: BaseEstimator, rows: Any) -> list[Any]:
     return list(getattr(estimator, "feature_names_in_", range(rows.shape[1])))
+
+
+def name_of(y: Any) -> str:
+    """The name of targets, "target" where they have none."""
+    name = getattr(y, "name", None)
+    return "target" if name is None else str(name)
 
 
 def check_finite_cells(rows: Float[np.ndarray, "row column"], names: Any, what: str) -> None:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 from backthrough.core import DataError, seed_of
 from backthrough.natgrad import GammaNoise, Gaussian
 from backthrough.regress.deciding import Decisions, is_constant
-from backthrough.regress.features import Features, check_finite_cells, checked_rows
+from backthrough.regress.features import Features, check_finite_cells, checked_rows, name_of
 from backthrough.regress.network import check_settings, chosen_sizes, fit_network, outputs_in_chunks
 from backthrough.regress.prediction import Numbers, TargetPrediction
 from backthrough.regress.storage import load_estimator, save_estimator
@@ -48,6 +48,7 @@ class BayesianRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         batch_size_: Rows in a minibatch.
         n_features_in_: Columns.
         feature_names_in_: Their names, where `fit` was given a frame.
+        target_name_: Of the targets, where they had one; "target" elsewhere.
 
     Examples:
         >>> import numpy as np
@@ -122,6 +123,7 @@ class BayesianRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         self.features_, self.weights_, self.precision_ = features, weights, precision
         self.centre_, self.spread_, self.is_vector_ = centre, spread, is_vector
         self.n_epochs_, self.batch_size_ = n_epochs, batch_size
+        self.target_name_ = name_of(y)
         return self
 
     @property
@@ -196,7 +198,8 @@ def checked_targets(y: Any, n_rows: int) -> tuple[Float[np.ndarray, "row output"
     if y is None:
         raise ValueError("requires y to be passed, but the target y is None")
     names = list(map(str, y.columns)) if isinstance(y, pd.DataFrame) else None
-    checked = check_array(y, ensure_2d=False, ensure_all_finite=False, dtype=np.float64, input_name="y")
+    front_door: Any = check_array  # scikit-learn annotates its defaults only
+    checked = front_door(y, ensure_2d=False, ensure_all_finite=False, dtype=np.float64, input_name="y")
     is_vector = checked.ndim == 1
     targets = checked[:, None] if is_vector else checked
     names = names or [

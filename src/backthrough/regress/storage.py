@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from backthrough.core import DataError
 from backthrough.regress.features import Features
 from backthrough.train import load_model, save_model
+
+KIND = "regress"
 
 
 def save_estimator(model: Any, path: str | Path, arrays: Mapping[str, np.ndarray], **settings: Any) -> None:
@@ -26,11 +29,13 @@ def save_estimator(model: Any, path: str | Path, arrays: Mapping[str, np.ndarray
     weights = {f"weight {index}": array for index, array in enumerate(model.weights_)}
     save_model(
         path,
-        type(model).__name__,
+        KIND,
         settings={
+            "class": type(model).__name__,
             "parameters": parameters,
             "columns": None if names is None else [str(name) for name in names],
             "n_columns": int(model.n_features_in_),
+            "target": model.target_name_,
             "n_epochs": model.n_epochs_,
             "batch_size": model.batch_size_,
             "features": model.features_.settings(),
@@ -46,7 +51,9 @@ def load_estimator(cls: type, path: str | Path) -> tuple[Any, dict[str, Any], di
     Raises:
         DataError: naming the file that cannot be read, is damaged, or holds something else.
     """
-    settings, arrays = load_model(path, cls.__name__)
+    settings, arrays = load_model(path, KIND)
+    if settings["class"] != cls.__name__:
+        raise DataError(f"{path} holds a {settings['class']}, not a {cls.__name__}")
     parameters = settings["parameters"]
     parameters |= {name: tuple(parameters[name]) for name in ("hidden_sizes", "categories")}
     model = cls(**parameters)
@@ -54,6 +61,7 @@ def load_estimator(cls: type, path: str | Path) -> tuple[Any, dict[str, Any], di
     model.weights_ = [arrays[f"weight {index}"] for index in range(n_weights)]
     model.features_ = Features.load(settings["features"], arrays)
     model.n_features_in_ = settings["n_columns"]
+    model.target_name_ = settings["target"]
     model.n_epochs_, model.batch_size_ = settings["n_epochs"], settings["batch_size"]
     if settings["columns"] is not None:
         model.feature_names_in_ = np.array(settings["columns"], dtype=object)

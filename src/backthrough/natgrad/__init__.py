@@ -1,5 +1,7 @@
 """Posteriors over a network's weights at the price of an optimiser (Zhang et al. 2018)."""
 
+from backthrough.natgrad.blocks import Blocks
+from backthrough.natgrad.expected_gradient import ExpectedGradient, expected_gradient
 from backthrough.natgrad.fit import (
     MinibatchMethod,
     Problem,
@@ -18,13 +20,25 @@ from backthrough.natgrad.likelihoods import (
     Gaussian,
     Likelihood,
 )
+from backthrough.natgrad.methods import NoisyAdam, NoisyEKFAC, NoisyFull, NoisyKFAC
+from backthrough.natgrad.noisy_adam import noisy_adam
+from backthrough.natgrad.noisy_ekfac import noisy_ekfac
+from backthrough.natgrad.noisy_full import noisy_full
+from backthrough.natgrad.noisy_kfac import noisy_kfac
+from backthrough.natgrad.posterior import NaturalPosterior, load_posterior, posterior
 from backthrough.natgrad.predictive import ClassPredictive, GaussianPredictive
+from backthrough.natgrad.rotated import RotatedNormal
+from backthrough.natgrad.taps import Seen, find_blocks, pull_back
+from backthrough.natgrad.transformation import Curvature
 
 __all__ = [
     "Bernoulli",
+    "Blocks",
     "Categorical",
     "ClassPredictive",
+    "Curvature",
     "Draws",
+    "ExpectedGradient",
     "Fitted",
     "FixedNoise",
     "GammaNoise",
@@ -33,10 +47,26 @@ __all__ = [
     "GaussianPredictive",
     "Likelihood",
     "MinibatchMethod",
+    "NaturalPosterior",
+    "NoisyAdam",
+    "NoisyEKFAC",
+    "NoisyFull",
+    "NoisyKFAC",
     "Problem",
+    "RotatedNormal",
+    "Seen",
     "Training",
     "WeightPosterior",
     "WholeDataMethod",
     "checked_data",
+    "expected_gradient",
+    "find_blocks",
     "fit_weights",
+    "load_posterior",
+    "noisy_adam",
+    "noisy_ekfac",
+    "noisy_full",
+    "noisy_kfac",
+    "posterior",
+    "pull_back",
 ]

@@ -33,6 +33,7 @@ class Problem(NamedTuple):
         n_data: Examples in the whole data set.
         prior_var: Variance of the weights' Gaussian prior around 0.
         kl_weight: Weight of the KL divergence; 1 for the ELBO.
+        example: One example.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class Problem(NamedTuple):
     n_data: int
     prior_var: float
     kl_weight: float
+    example: Array
 
 
 class Training(NamedTuple):
@@ -129,6 +131,7 @@ def fit_weights(
         len(x),
         check_positive("prior_var", prior_var),
         check_positive("kl_weight", kl_weight),
+        jnp.asarray(x[0]),
     )
     if isinstance(method, WholeDataMethod):
         return method.draws(problem, jnp.asarray(x), jnp.asarray(y), key=key)

@@ -63,6 +63,14 @@ class Convolution(eqx.Module):
         Raises:
             ArgumentError: if the image has other channels than the layer, or is smaller than the window.
         """
+        return self.patches(x) @ self.weight + self.bias
+
+    def patches(self, x: Image) -> Float[Array, "new_height new_width patch"]:
+        """What the window covers at each of its places, in the order of the rows of `weight`.
+
+        Raises:
+            ArgumentError: as the convolution itself does.
+        """
         size, stride, pad = self.kernel_size, self.stride, self.padding
         if x.shape[2] * size**2 != self.weight.shape[0]:
             n_in = self.weight.shape[0] // size**2
@@ -74,7 +82,7 @@ class Convolution(eqx.Module):
         across = [x[:, j : j + stride * (width - 1) + 1 : stride] for j in range(size)]
         x = jnp.concatenate(across, axis=-1)
         down = [x[i : i + stride * (height - 1) + 1 : stride] for i in range(size)]
-        return jnp.concatenate(down, axis=-1) @ self.weight + self.bias
+        return jnp.concatenate(down, axis=-1)
 
 
 class GroupNorm(eqx.Module):

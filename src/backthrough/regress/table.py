@@ -88,7 +88,7 @@ def read_labelled(
         raise DataError(f"{path} has no column besides the target {target!r}")
     texts = [*categories, *([target] if task == "classification" else [])]
     frame = frame_of(cells, texts=texts)[kept]
-    has_target = frame[target].notna().to_numpy()
+    has_target = pd.Series(frame[target]).notna().to_numpy()
     own = pd.Series(frame[target][has_target])
     if len(own) < FEWEST_ROWS:
         raise DataError(
@@ -163,7 +163,7 @@ def frame_of(cells: Cells, *, texts: Collection[str] = ()) -> pd.DataFrame:
 
 
 def hold_out(labelled: Labelled, *, seed: int) -> Held:
-    """Rows in a random order: a fifth of fewer than 1,000 is held out, of more a tenth; of each class alike."""
+    """Rows in a random order: of fewer than 1,000 a fifth is held out, of more a tenth; so for each class."""
     part = PART_OF_FEW if len(labelled.target) < MANY_ROWS else PART_OF_MANY
     random = np.random.default_rng(seed)
     if labelled.task == "regression":

@@ -1,7 +1,7 @@
 """What every method of fitting weights gives back: draws of networks, and predictions from them."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -21,6 +21,7 @@ def call_model(model: Any, x: Array) -> Array:
     return model(x)
 
 
+@runtime_checkable
 class WeightPosterior(Protocol[Model]):
     """A distribution over a network's weights.
 

@@ -1,6 +1,6 @@
 """What the outputs of a network say about a target, and what the Fisher information needs of it."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -12,6 +12,7 @@ from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, Scalar, 
 from backthrough.natgrad.predictive import ClassPredictive, GaussianPredictive
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """p(y | outputs, parameters) of ONE example; the parameters, such as a noise, may have a posterior.
 

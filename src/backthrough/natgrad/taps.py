@@ -183,7 +183,7 @@ def pull_back(
     found, pull = _pull_back(model, blocks.layers, alone, x, apply)
 
     def pull_mean(cotangents: Array) -> tuple[PyTree, Seen]:
-        gradient, shown, per_row = pull(cotangents)
+        gradient, shown, per_row = pull(cotangents.astype(found.dtype))
         gradient = jax.tree_util.tree_map(lambda leaf: leaf / len(x), gradient)
         inputs = {layer.path: shown[layer.path][0] / layer.n_uses for layer in blocks.layers}
         inputs = {layer.path: inputs[layer.path][..., : layer.shape[0]] for layer in blocks.layers}

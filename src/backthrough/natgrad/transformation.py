@@ -11,7 +11,7 @@ follow from that.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -86,6 +86,7 @@ class Settings(NamedTuple):
         return self.kl_weight / (self.n_data * self.prior_var)
 
 
+@runtime_checkable
 class Family(Protocol):
     """How the Fisher information is kept; hashable, since it is a static part of the state."""
 

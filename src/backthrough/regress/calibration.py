@@ -117,7 +117,7 @@ def calibration(prediction: Any, y: Any, *, levels: Sequence[float] = LEVELS) ->
         )
     if isinstance(found, TargetPrediction):
         pit, mean, log_prob = found.cdf(y), found.mean, found.log_prob(y)
-        ends = [found.interval(level) for level in due.tolist()]
+        ends = found.quantiles([*(0.5 - due / 2), *(0.5 + due / 2)]).reshape(2, len(due), -1)
         crps = _crps_of_mixture(found, y.reshape(found.means.shape[1:]))
     else:
         draws = np.asarray(found, np.float64)
@@ -125,13 +125,13 @@ def calibration(prediction: Any, y: Any, *, levels: Sequence[float] = LEVELS) ->
             raise ArgumentError(f"draws must have shape (sample, *{y.shape}), got {draws.shape}")
         pit = np.mean(draws < y, axis=0) + 0.5 * np.mean(draws == y, axis=0)
         mean, log_prob = draws.mean(0), np.full(len(y), np.nan)
-        ends = [np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0) for level in due]
+        ends = np.quantile(draws, [0.5 - due / 2, 0.5 + due / 2], axis=0).reshape(2, len(due), -1)
         crps = np.asarray(scoringrules.crps_ensemble(y, draws, m_axis=0)).reshape(len(y), -1).mean(1)
     return Calibration(
         due,
         np.array([np.mean(np.abs(pit - 0.5) <= level / 2) for level in due]),
         np.sqrt(due * (1 - due) / len(y)),
-        np.array([np.mean(high - low) for low, high in ends]),
+        (ends[1] - ends[0]).mean(1),
         np.ravel(pit),
         len(y),
         float(np.sqrt(np.mean(np.square(mean - y)))),

@@ -182,7 +182,7 @@ def checked_classes(y: Any, n_rows: int) -> tuple[np.ndarray, np.ndarray]:
     check_consistent_length(np.empty((n_rows, 1)), labels)
     classes, places = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
-        raise DataError(f"there is only one class, {classes[0]!r}: there is nothing to tell apart")
+        raise DataError(f"there is only one class, {classes.tolist()[0]!r}: there is nothing to tell apart")
     return classes, places
 
 

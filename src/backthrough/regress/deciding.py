@@ -176,7 +176,7 @@ def _note(kind: Kind, numbers: Float[np.ndarray, "row"], n_missing: int, fill: f
     n_levels = len(np.unique(numbers)) if whole else 0
     if whole and n_levels == len(numbers) and np.ptp(numbers) == len(numbers) - 1:
         notes.append("numbers all rows without a gap: if it is only their number, leave it out")
-    elif whole and 2 < n_levels <= CODES:
+    elif whole and 2 < n_levels <= min(CODES, len(numbers) // 2):
         notes.append(f"{n_levels} whole numbers, taken as amounts; if they are codes, name it in categories")
     if n_missing:
         by = "the commoner value" if kind == "yes or no" else "the median"

@@ -1,10 +1,11 @@
 """What is predicted for each row, in the units of the target, and where its uncertainty comes from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -12,6 +13,9 @@ from jaxtyping import Array, Float
 from backthrough.core import ArgumentError, check_integer, seed_of
 from backthrough.natgrad import GaussianPredictive
 from backthrough.regress.network import CHUNK
+
+FAR = 9.0  # standard deviations: no level that a float can hold lies beyond
+BISECTIONS = 45
 
 Numbers = Float[np.ndarray, "..."]
 
@@ -69,18 +73,21 @@ class TargetPrediction:
         """The probability that a target is less than `y`."""
         return self._shaped(self._by_rows(_cdf, self._standardised(y)))
 
-    def quantile(self, level: float) -> Numbers:
-        """What a target lies below with a probability of `level`."""
-        if not 0 < level < 1:
-            raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
-        found = self._by_rows(lambda own: _quantile(own, float(level)))
-        return self._shaped(self.centre + self.spread * found)
+    def quantiles(self, levels: Sequence[float]) -> Float[np.ndarray, "level ..."]:
+        """What a target lies below with each probability, shape (level, row) or (level, row, output)."""
+        for level in levels:
+            if not 0 < level < 1:
+                raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
+        given = jnp.asarray(levels, jnp.result_type(float))
+        found = self._by_rows(lambda own: _quantiles(own, given))
+        return self._shaped(self.centre + self.spread * np.swapaxes(found, 0, 1))
 
     def interval(self, level: float = 0.9) -> tuple[Numbers, Numbers]:
         """The ends of the central interval that holds a target with a probability of `level`."""
         if not 0 < level < 1:
             raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
-        return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
+        low, high = self.quantiles([0.5 - level / 2, 0.5 + level / 2])
+        return low, high
 
     def sample(self, n_samples: int, *, random_state: Any = None) -> Numbers:
         """Targets, shape (n_samples, row) or (n_samples, row, output)."""
@@ -183,5 +190,20 @@ def _cdf(own: GaussianPredictive, y: Array) -> Array:
 
 
 @eqx.filter_jit
-def _quantile(own: GaussianPredictive, level: float) -> Array:
-    return own.quantile(level)
+def _quantiles(own: GaussianPredictive, levels: Array) -> Array:
+    """By bisection, for all levels in one program; shape (row, level, output)."""
+
+    def of(level: Array) -> Array:
+        ends = own.means + jnp.clip(jax.scipy.special.ndtri(level), -FAR, FAR) * own.scales[:, None]
+
+        def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            low, high = bracket
+            middle = low + 0.5 * (high - low)
+            below = own.cdf(middle) < level
+            return jnp.where(below, middle, low), jnp.where(below, high, middle)
+
+        start = jnp.min(ends, axis=0), jnp.max(ends, axis=0)  # a mixture's quantile lies between its parts'
+        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, start)
+        return low + 0.5 * (high - low)
+
+    return jax.vmap(of, out_axes=1)(levels)

@@ -16,6 +16,7 @@ def test_the_public_face_is_lazy():
         "nets",
         "ode",
         "recipes",
+        "regress",
         "report",
         "train",
     }

@@ -19,7 +19,7 @@ class NewRows:
     model: Annotated[Path | None, FILE] = None
     """A model.npz of an earlier run; nothing is trained."""
     predict: Annotated[Path | None, FILE] = None
-    """A CSV file of new rows for the --model."""
+    """A CSV file of new rows."""
     out: Annotated[Path | None, FILE] = None
     """Where the answer goes; by default beside --predict, its name with the command's behind it."""
 
@@ -39,13 +39,21 @@ class NewRows:
                 f"new rows need a model and no table to train on: backthrough {command} "
                 "--model RUN/model.npz --predict NEW.csv"
             )
-        for name, path in (("--model", self.model), ("--predict", self.predict)):
-            if not path.is_file():
-                raise ArgumentError(f"there is no file {str(path)!r} ({name})")
+        if not self.model.is_file():
+            raise ArgumentError(f"there is no file {str(self.model)!r} (--model)")
+        return self.model, self.predict, self.answer(command)
+
+    def answer(self, command: str) -> Path:
+        """Where the answer for the new rows goes.
+
+        Raises:
+            ArgumentError: if there are no new rows, or the answer would take their place.
+        """
+        if self.predict is None or not self.predict.is_file():
+            raise ArgumentError(f"there is no file {str(self.predict)!r} (--predict)")
         if self.out is not None and self.out.absolute() == self.predict.absolute():
             raise ArgumentError(f"--out must be another file than --predict, which would be lost: {self.out}")
-        beside = self.predict.with_name(f"{self.predict.stem}-{command}.csv")
-        return self.model, self.predict, self.out or beside
+        return self.out or self.predict.with_name(f"{self.predict.stem}-{command}.csv")
 
 
 def existing_table(table: Path | None, saved: Mapping[str, Any], command: str) -> Path:

@@ -1,6 +1,7 @@
 """Data sets by name, each with its licence and verified, and readers for your own data."""
 
 from backthrough.datasets.arrays import read_arrays
+from backthrough.datasets.cells import MISSING, Cells, read_cells
 from backthrough.datasets.contents import (
     Arrays,
     BinaryImages,
@@ -25,8 +26,10 @@ from backthrough.datasets.series_tables import SeriesTable, read_series
 from backthrough.datasets.tables import read_columns, read_table
 
 __all__ = [
+    "MISSING",
     "Arrays",
     "BinaryImages",
+    "Cells",
     "DataFile",
     "Dataset",
     "Description",
@@ -47,6 +50,7 @@ __all__ = [
     "find_entry",
     "load",
     "read_arrays",
+    "read_cells",
     "read_columns",
     "read_images",
     "read_series",

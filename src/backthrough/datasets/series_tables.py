@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from backthrough.core import ArgumentError, DataError
+from backthrough.datasets.cells import MISSING
 from backthrough.datasets.tables import _check_column, _check_header, _decode, _is_number, _records, _sniff
 
-MISSING = ("", "na", "nan", "null")
 DAY = 86400.0
 
 

@@ -55,6 +55,7 @@ class RunView:
         picture: What shows it.
         numbers: The first of its numbers.
         more_numbers: The rest.
+        tables: What else it shows, each with heading, head and rows.
         pictures: The other figures.
         charts: Curves of its metrics.
         config_text: Its configuration as JSON.
@@ -71,6 +72,7 @@ class RunView:
     picture: Picture | None
     numbers: Sequence[ShownNumber]
     more_numbers: Sequence[ShownNumber]
+    tables: Sequence[Mapping[str, Any]]
     pictures: Sequence[Picture]
     charts: Sequence[Chart]
     config_text: str
@@ -115,6 +117,7 @@ def view_run(run: Path, *, anchor: str, heading: str | None = None, about: str =
         picture=main,
         numbers=ordered[:SHOWN_NUMBERS],
         more_numbers=ordered[SHOWN_NUMBERS:],
+        tables=[] if result is None else result.get("tables", []),
         pictures=[own for own in pictures if own is not main],
         charts=_charts(run),
         config_text=json.dumps(config, indent=1),

@@ -21,7 +21,7 @@ from .placement import mean_over_shards
 from .plot_style import plot_style
 from .processes import Group, join
 from .progress import ProgressBar
-from .result import Headline, Number, mean_number, three_digits, with_error
+from .result import Headline, Number, ResultTable, mean_number, three_digits, with_error
 from .run import Run, read_config
 from .schedules import ScheduleName, schedule
 from .seeds import over_seeds
@@ -39,6 +39,7 @@ __all__ = [
     "Number",
     "Progress",
     "ProgressBar",
+    "ResultTable",
     "Run",
     "ScheduleName",
     "Step",

@@ -47,6 +47,21 @@ class Headline:
     picture: str = ""
 
 
+@dataclass(frozen=True)
+class ResultTable:
+    """A table that the page of a run shows below its numbers.
+
+    Attributes:
+        heading: What it is.
+        head: The names of its columns.
+        rows: Its cells as text.
+    """
+
+    heading: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
 def mean_number(name: str, values: Float[np.ndarray, "n"], unit: str, what: str) -> Number:
     """The mean of independent values, with its standard error (None for a single value)."""
     values = np.asarray(values, np.float64)

@@ -19,7 +19,7 @@ from backthrough.train.figures import Figures
 from backthrough.train.lock import LOCK_NAME, DirectoryLock
 from backthrough.train.metrics import MetricsFile
 from backthrough.train.processes import current_group
-from backthrough.train.result import Headline, Number
+from backthrough.train.result import Headline, Number, ResultTable
 
 
 class Run:
@@ -102,12 +102,19 @@ class Run:
             )
         self._claimed = True
 
-    def save_result(self, numbers: Sequence[Number], *, headline: Headline | None = None) -> None:
+    def save_result(
+        self,
+        numbers: Sequence[Number],
+        *,
+        headline: Headline | None = None,
+        tables: Sequence[ResultTable] = (),
+    ) -> None:
         """Writes `result.json`. Only reproducible values belong there: no times, no hosts.
 
         Args:
             numbers: With different names.
             headline: What a reader should see first; it names one of the numbers and one of the figures.
+            tables: What else the page should show.
 
         Raises:
             ArgumentError: if two numbers share a name, or the headline names what is not there.
@@ -121,6 +128,8 @@ class Run:
             if headline.picture:
                 check_choice("picture of the headline", headline.picture, self.figures.captions())
             result = {"headline": _plain(headline), **result}
+        if tables:
+            result["tables"] = [_plain(table) for table in tables]
         self._write_json("result.json", result)
 
     def remove_if_unused(self) -> None:

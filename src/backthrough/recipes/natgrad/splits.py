@@ -96,9 +96,7 @@ def fit_splits(
     n_splits, n_train = splits.x_train.shape[:2]
     model_key, init_key, fit_key = jax.random.split(key, 3)
     example = jnp.asarray(splits.x_train[0, 0])
-    problem = Problem(
-        make_model(model_key), likelihood, call_model, n_train, prior_var, kl_weight, example
-    )
+    problem = Problem(make_model(model_key), likelihood, call_model, n_train, prior_var, kl_weight, example)
     n_steps = max(1, round(n_epochs * n_train / batch_size))
     training = method.training(problem, n_steps)
 
@@ -126,9 +124,7 @@ def fit_splits(
 
 
 @eqx.filter_jit
-def predict_splits(
-    fitted: Any, x: Float[Array, "split row feature"], *, n_samples: int, key: PRNGKey
-) -> Any:
+def predict_splits(fitted: Any, x: Float[Array, "split row feature"], *, n_samples: int, key: PRNGKey) -> Any:
     """The predictive distribution of each split's rows, stacked along a leading axis."""
     keys = jax.random.split(key, x.shape[0])
     return eqx.filter_vmap(lambda own, x, key: own.predict(x, n_samples=n_samples, key=key))(fitted, x, keys)

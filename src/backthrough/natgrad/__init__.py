@@ -1,6 +1,15 @@
 """Posteriors over a network's weights at the price of an optimiser (Zhang et al. 2018)."""
 
+from backthrough.natgrad.agreement import Agreement, variance_correlation
 from backthrough.natgrad.blocks import Blocks
+from backthrough.natgrad.compared import (
+    MAP,
+    NUTS,
+    BayesByBackprop,
+    DeepEnsemble,
+    MCDropout,
+    r_hat,
+)
 from backthrough.natgrad.expected_gradient import ExpectedGradient, expected_gradient
 from backthrough.natgrad.fit import (
     MinibatchMethod,
@@ -32,11 +41,16 @@ from backthrough.natgrad.taps import Seen, find_blocks, pull_back
 from backthrough.natgrad.transformation import Curvature
 
 __all__ = [
+    "MAP",
+    "NUTS",
+    "Agreement",
+    "BayesByBackprop",
     "Bernoulli",
     "Blocks",
     "Categorical",
     "ClassPredictive",
     "Curvature",
+    "DeepEnsemble",
     "Draws",
     "ExpectedGradient",
     "Fitted",
@@ -46,6 +60,7 @@ __all__ = [
     "Gaussian",
     "GaussianPredictive",
     "Likelihood",
+    "MCDropout",
     "MinibatchMethod",
     "NaturalPosterior",
     "NoisyAdam",
@@ -69,4 +84,6 @@ __all__ = [
     "noisy_kfac",
     "posterior",
     "pull_back",
+    "r_hat",
+    "variance_correlation",
 ]

@@ -82,12 +82,14 @@ class Draws(eqx.Module):
         parameters: The likelihood's, with the same leading axis.
         likelihood: What the outputs say of a target.
         apply: `apply(model, x)` gives the outputs for one example.
+        n_chains: Markov chains that they come from, one after another, each with as many.
     """
 
     models: Any
     parameters: PyTree
     likelihood: Likelihood
     apply: Apply = eqx.field(static=True, default=call_model)
+    n_chains: int = eqx.field(static=True, default=1)
 
     @property
     def n_draws(self) -> int:

@@ -154,7 +154,7 @@ class Gaussian(eqx.Module):
     Examples:
         >>> import jax.numpy as jnp
         >>> likelihood = Gaussian(FixedNoise(1.0))
-        >>> float(likelihood.log_prob(jnp.zeros(1), jnp.zeros(1), likelihood.init()).round(4))
+        >>> round(float(likelihood.log_prob(jnp.zeros(1), jnp.zeros(1), likelihood.init())), 4)
         -0.9189
     """
 

@@ -1,5 +1,7 @@
 """What draws of weights predict together: mean, both kinds of uncertainty, intervals, likelihood."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -76,7 +78,7 @@ class GaussianPredictive(eqx.Module):
         z = jnp.clip(jax.scipy.special.ndtri(level), -Z_MOST, Z_MOST)
         ends = self.means + z * self.scales[:, None]  # the mixture's quantile lies between its parts'
 
-        def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+        def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
             low, high = bracket
             middle = low + 0.5 * (high - low)
             below = self.cdf(middle) < level

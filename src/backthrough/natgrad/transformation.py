@@ -5,9 +5,9 @@ E_q[log p(D | w)] - kl_weight KL(q || prior) has in every family the fixed point
 
     precision of q = (n_data / kl_weight) (F + damping),    damping = kl_weight / (n_data prior_var),
 
-that damping being called intrinsic. A family says how F is kept, and gives it as eigenvalues in a frame that
-it has rotated to: the step, which divides by them, and the posterior, whose variances are their inverses, both
-follow from that.
+that damping being called intrinsic. A family says how F is kept, and gives it as eigenvalues in a frame
+that it has rotated to: the step, which divides by them, and the posterior, whose variances are their
+inverses, both follow from that.
 """
 
 from collections.abc import Callable, Mapping

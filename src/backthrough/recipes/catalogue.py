@@ -124,6 +124,11 @@ RECIPES = {
             "latent.expressiveness_generalises",
             "A factorised and a flow encoder for one decoder, on training and held-out images",
         ),
+        Recipe(
+            "uci-regression",
+            "natgrad.uci_regression",
+            "Noisy natural gradients and what they are compared with, on the standard splits of UCI tables",
+        ),
     )
 }
 

@@ -28,8 +28,8 @@ ALL_METHODS = {
 METHODS = {name: own for name, own in ALL_METHODS.items() if hasattr(natgrad, own)}
 """Names that `method` may have, each with the class of `backthrough.natgrad` that it stands for."""
 
-STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 10_000, 10, 1_000
-SMALLEST_BATCH, LARGEST_BATCH = 10, 512
+STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 20_000, 10, 1_000
+SMALLEST_BATCH, LARGEST_BATCH = 10, 100
 CHUNK = 512  # rows predicted together, always so many: a prediction depends on its own row alone
 
 
@@ -58,12 +58,12 @@ class Network(eqx.Module):
 
 
 def default_batch_size(n_rows: int) -> int:
-    """A 50th of the rows, at least 10 and at most 512."""
+    """A 50th of the rows, at least 10 and at most 100."""
     return min(max(n_rows // 50, SMALLEST_BATCH), LARGEST_BATCH)
 
 
 def default_n_epochs(n_rows: int, batch_size: int) -> int:
-    """As many as make 10,000 steps, at most 1,000 and at least 10."""
+    """As many as make 20,000 steps, at most 1,000 and at least 10."""
     return min(max(round(STEPS * batch_size / n_rows), FEWEST_EPOCHS), MOST_EPOCHS)
 
 

@@ -26,13 +26,15 @@ class Splits(NamedTuple):
         y_train: Targets, likewise.
         x_test: Features of the test part.
         y_test: Targets of the test part.
-        y_scale: Standard deviation of the training targets, in the table's units.
+        y_mean: Mean of the training targets, in the table's units.
+        y_scale: Their standard deviation.
     """
 
     x_train: Float[np.ndarray, "split train feature"]
     y_train: Float[np.ndarray, "split train 1"]
     x_test: Float[np.ndarray, "split test feature"]
     y_test: Float[np.ndarray, "split test 1"]
+    y_mean: Float[np.ndarray, "split"]
     y_scale: Float[np.ndarray, "split"]
 
 
@@ -50,6 +52,7 @@ def standardised_splits(table: Regression, n_splits: int) -> Splits:
                 (y[:, None] - y_mean) / y_scale,
                 (table.x[test] - mean) / spread,
                 (table.y[test][:, None] - y_mean) / y_scale,
+                y_mean,
                 y_scale,
             )
         )

@@ -14,8 +14,14 @@ import pytest
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
     + [("docs/your-own-estimator.md", number) for number in range(3)]
-    + [pytest.param(page, 0, marks=pytest.mark.slow) for page in ("docs/density.md", "docs/forecast.md")]
-    + [pytest.param("docs/is-my-encoder-the-problem.md", None, marks=pytest.mark.slow)],
+    + [
+        pytest.param(page, 0, marks=pytest.mark.slow)
+        for page in ("docs/density.md", "docs/forecast.md", "docs/regress.md")
+    ]
+    + [
+        pytest.param(page, None, marks=pytest.mark.slow)
+        for page in ("docs/is-my-encoder-the-problem.md", "docs/error-bars-you-can-trust.md")
+    ],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)
@@ -25,6 +31,8 @@ def test_example(page, number, request, tmp_path, monkeypatch):
     exec(compile(code, page, "exec"), names)
     if "bounds" in names:
         assert names["bounds"].shape == (100,)
+    if "held" in names:
+        assert names["model"].score(names["X_test"], names["y_test"]) > 0.99
     if "report" in names:
         assert 0 < names["report"].approximation.mean() < names["report"].amortization.mean() < 1
     if "fitted" in names:

@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 from backthrough.core import ArgumentError, DataError
 from backthrough.natgrad import NoisyKFAC
 from backthrough.regress import (
+    METHODS,
     BayesianClassifier,
     BayesianRegressor,
     acquire,
@@ -234,8 +235,19 @@ def test_constant_columns_tell_nothing(table):
 
 
 def test_default_sizes():
-    assert [default_batch_size(n) for n in (20, 1000, 200_000)] == [10, 20, 512]
-    assert [default_n_epochs(n, default_batch_size(n)) for n in (20, 1000, 200_000)] == [1000, 200, 26]
+    assert [default_batch_size(n) for n in (20, 1000, 200_000)] == [10, 20, 100]
+    assert [default_n_epochs(n, default_batch_size(n)) for n in (20, 1000, 200_000)] == [1000, 400, 10]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_by_its_name(table, method):
+    frame, distance = table
+    own = {**SMALL, "method": method, "n_epochs": 60, "learning_rate": 0.02}
+    model = BayesianRegressor(**own).fit(frame, distance)
+    assert model.score(frame, distance) > 0.5
+    found = model.predictive(frame)
+    assert (found.epistemic_std.max() > 0) == (method != "map")
 
 
 def test_noisy_kfac_by_name_is_noisy_kfac(table):
@@ -266,7 +278,7 @@ def test_two_hundred_thousand_rows():
     x = random.normal(size=(200_000, 6))
     y = x[:, 0] + random.normal(0, 0.5, 200_000)
     model = BayesianRegressor(Simple(), n_epochs=1, n_samples=50, random_state=0).fit(x, y)
-    assert model.batch_size_ == 512
+    assert model.batch_size_ == 100
     mean, std = model.predict(x, return_std=True)
     assert mean.shape == (200_000,)
     assert 0.4 < np.sqrt(np.mean((mean - y) ** 2)) < 0.6

@@ -53,9 +53,9 @@ class Config:
     kl_weight: float = 1.0
     """Weight of the divergence from the prior; less than 1 makes predictions surer."""
     n_epochs: int | None = None
-    """Passes over the rows; by default as many as make 10,000 steps, 10 to 1,000."""
+    """Passes over the rows; by default as many as make 20,000 steps, 10 to 1,000."""
     batch_size: int | None = None
-    """Rows in a minibatch; by default a 50th of the rows, 10 to 512."""
+    """Rows in a minibatch; by default a 50th of the rows, 10 to 100."""
     learning_rate: float | None = None
     """By default the method's own."""
     n_samples: int = 100

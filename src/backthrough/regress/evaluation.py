@@ -74,30 +74,36 @@ class Evaluation:
         return numbers
 
     def headline(self, *, picture: str = "") -> Headline:
-        """Whether the network is better than the best plain method, and whether its intervals hold."""
+        """Whether the network is better than the best plain method, and whether its intervals hold.
+
+        A difference is clear where the mean of the paired differences of absolute errors, which a few rows
+        far out sway less than squares, is more than two of its standard errors, and the RMSE agrees.
+        """
         table = self.table()
         errors = dict(zip(table["method"], table["RMSE"], strict=True))
         rival = min(self.plain, key=lambda name: errors[name])
-        own, best = (self.prediction.mean - self.truth) ** 2, (self.plain[rival] - self.truth) ** 2
+        own, best = np.abs(self.prediction.mean - self.truth), np.abs(self.plain[rival] - self.truth)
         gain = best - own
         error = gain.std(ddof=1) / np.sqrt(len(gain)) if len(gain) > 1 else np.inf
+        smaller = errors[MODEL] < errors[rival]
         article = {MEAN: "their mean", LINEAR: "a linear model", FOREST: "a random forest"}[rival]
         if len(gain) < FEWEST:
             verdict = f"{article} has {errors[rival]:.3g}, but {len(gain)} held-out rows are too few to tell"
-        elif gain.mean() > 2 * error:
+        elif gain.mean() > 2 * error and smaller:
             verdict = f"better than the best plain method, {article} ({errors[rival]:.3g})"
-        elif gain.mean() < -2 * error:
+        elif gain.mean() < -2 * error and not smaller:
             verdict = f"but {article} has {errors[rival]:.3g}, so use that where error bars are not needed"
         else:
             verdict = f"no clear difference from {article} ({errors[rival]:.3g})"
+        plainest = "" if rival == LINEAR else f" against {errors[LINEAR]:.3g} of a linear model"
         found = self.calibration
         place = int(np.argmin(np.abs(found.levels - LEVEL)))
         held = f"{found.levels[place]:.0%} intervals hold {found.coverage[place]:.0%} of the rows"
         if len(gain) >= FEWEST:
             held += f", {found.verdict(LEVEL)}"
         sentence = (
-            f"Predictions of {self.target} are off by {errors[MODEL]:.3g} (root mean square), {verdict}; "
-            f"{held}."
+            f"Predictions of {self.target} are off by {errors[MODEL]:.3g} (root mean square){plainest}, "
+            f"{verdict}; {held}."
         )
         return Headline(sentence, f"RMSE ({MODEL})", picture)
 

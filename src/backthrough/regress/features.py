@@ -25,7 +25,8 @@ class Features:
     Attributes:
         encoder: What is made of the columns of a frame; None where `fit` was given an array.
         mean: Of each column of numbers in training.
-        scale: Standard deviation of each; 0 for one that is constant, which tells nothing.
+        scale: Standard deviation of each; 1 for one of zeros and ones, which is centred only; 0 for one that
+            is constant, which tells nothing.
     """
 
     encoder: ColumnEncoder | None
@@ -47,7 +48,10 @@ class Features:
         if same.any():
             which = ", ".join(repr(name) for name, own in zip(names, same, strict=True) if own)
             warnings.warn(f"constant in every row, and so of no use: column {which}", stacklevel=3)
-        return cls(own, mean, np.where(same, 0.0, scale))
+        flags = ((numbers == 0) | (numbers == 1)).all(
+            axis=0
+        )  # a rare one would lie far out if it were scaled
+        return cls(own, mean, np.where(same, 0.0, np.where(flags, 1.0, scale)))
 
     def numbers(self, rows: Rows) -> Float[np.ndarray, "row feature"]:
         """The columns as numbers in their own units."""

@@ -1,6 +1,6 @@
 """The network behind regressor and classifier: its sizes, how it is fitted, and draws of it as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +15,7 @@ from backthrough.natgrad import fit_weights
 from backthrough.natgrad.fitted import call_model, outputs_of
 from backthrough.train import Run, arrays_of, with_arrays
 
-ALL_METHODS = {
+METHODS = {
     "noisy-kfac": "NoisyKFAC",
     "noisy-ekfac": "NoisyEKFAC",
     "noisy-adam": "NoisyAdam",
@@ -25,7 +25,6 @@ ALL_METHODS = {
     "deep-ensemble": "DeepEnsemble",
     "map": "MAP",
 }
-METHODS = {name: own for name, own in ALL_METHODS.items() if hasattr(natgrad, own)}
 """Names that `method` may have, each with the class of `backthrough.natgrad` that it stands for."""
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 20_000, 10, 1_000
@@ -90,23 +89,21 @@ def check_settings(settings: Any) -> None:
     for name in ("n_epochs", "batch_size"):
         if getattr(settings, name) is not None:
             check_integer(name, getattr(settings, name), minimum=1)
-    method_of(settings.method, settings.learning_rate)
+    if settings.learning_rate is not None:
+        check_positive("learning_rate", settings.learning_rate)
+    if isinstance(settings.method, str):
+        check_choice("method", settings.method, METHODS)
+    elif settings.learning_rate is not None:
+        raise ArgumentError(f"learning_rate stands beside a method by name; give it to {settings.method!r}")
 
 
-def method_of(method: Any, learning_rate: float | None) -> Any:
-    """The method that a name stands for, or the object itself.
-
-    Raises:
-        ArgumentError: for an unknown name, or a learning rate beside an object, which has its own.
-    """
-    if learning_rate is not None:
-        check_positive("learning_rate", learning_rate)
-    if isinstance(method, str):
-        own = getattr(natgrad, METHODS[check_choice("method", method, METHODS)])
-        return own() if learning_rate is None else own(learning_rate=learning_rate)
-    if learning_rate is not None:
-        raise ArgumentError(f"learning_rate stands beside a method by name; give it to {method!r}")
-    return method
+def method_of(settings: Any, make: Callable[[PRNGKey], Network]) -> Any:
+    """The method of an estimator: an object, or what its name stands for; `make` gives untrained networks."""
+    if not isinstance(settings.method, str):
+        return settings.method
+    own = {} if settings.learning_rate is None else {"learning_rate": settings.learning_rate}
+    own |= {"make": make} if settings.method == "deep-ensemble" else {}
+    return getattr(natgrad, METHODS[settings.method])(**own)
 
 
 def fit_network(
@@ -133,12 +130,16 @@ def fit_network(
     """
     init_key, fit_key, draw_key = jax.random.split(jax.random.key(seed), 3)
     n_epochs, batch_size = chosen_sizes(settings, len(x))
+
+    def make(key: PRNGKey) -> Network:
+        return Network(x.shape[1], settings.hidden_sizes, likelihood.n_outputs, key=key)
+
     found = fit_weights(
-        Network(x.shape[1], settings.hidden_sizes, likelihood.n_outputs, key=init_key),
+        make(init_key),
         likelihood,
         x,
         y,
-        method=method_of(settings.method, settings.learning_rate),
+        method=method_of(settings, make),
         key=fit_key,
         prior_var=settings.prior_var,
         kl_weight=settings.kl_weight,

@@ -134,7 +134,9 @@ def test_draws_of_dropped_weights():
 def test_the_noise_of_fixed_weights_has_its_conjugate_posterior():
     """A whole step on all data, with weights that hardly move; each member of an ensemble has its own."""
     likelihood = Gaussian(GammaNoise(2.0, 0.5, step_size=1.0))
-    problem = Problem(linear(jax.random.key(0)), likelihood, call_model, ridge.ROWS, 1.0, 1.0)
+    problem = Problem(
+        linear(jax.random.key(0)), likelihood, call_model, ridge.ROWS, 1.0, 1.0, jnp.ones(ridge.FEATURES)
+    )
     training = DeepEnsemble(linear, n_members=2, learning_rate=1e-12).training(problem, 1)
     state = training.init(problem.model, key=jax.random.key(1))
     x, y = jnp.asarray(ridge.X, float), jnp.asarray(ridge.Y, float)[:, None]
@@ -152,7 +154,7 @@ def test_the_noise_of_fixed_weights_has_its_conjugate_posterior():
 @pytest.mark.parametrize("name", METHODS)
 def test_many_trainings_at_once_are_what_each_is_alone(name):
     likelihood = Gaussian() if name == "map" else KNOWN  # a learned noise takes long to compile: once
-    problem = Problem(network(jax.random.key(0)), likelihood, call_model, 30, 1.0, 1.0)
+    problem = Problem(network(jax.random.key(0)), likelihood, call_model, 30, 1.0, 1.0, jnp.ones(2))
     training = METHODS[name].training(problem, 4)
     x = jax.random.normal(jax.random.key(1), (2, 6, 2))
     y = jnp.sum(x, axis=-1, keepdims=True)

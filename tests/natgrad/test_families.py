@@ -195,9 +195,11 @@ def test_the_step_is_the_gradient_divided_by_the_precision(name):
 def test_jit_and_vmap_change_nothing(name):
     """Lanes are at other steps of the schedule of frames, and each is what it is alone.
 
-    To rounding, which for a full covariance turns its eigenvectors where eigenvalues are equal.
+    There are more examples than a full covariance has weights: where eigenvalues are equal, rounding turns
+    their eigenvectors.
     """
-    likelihood, y = LIKELIHOODS["gaussian"]
+    likelihood, x = Gaussian(FixedNoise((0.5, 2.0)), 2), jax.random.normal(jax.random.key(11), (40, 3))
+    y = jnp.ones((40, 2))
     blocks = find_blocks(network(), X[0])
     options = {} if name == "adam" else {"refresh_every": 2}
     transform = MAKERS[name](blocks, n_data=50, learning_rate=0.1, **options)
@@ -205,7 +207,7 @@ def test_jit_and_vmap_change_nothing(name):
     def step(model, state, key):
         weights = posterior(state, model).sample(key=key)
         parameters = likelihood.init()[None]
-        found = expected_gradient(stacked(weights), blocks, likelihood, parameters, X, y, key=key)
+        found = expected_gradient(stacked(weights), blocks, likelihood, parameters, x, y, key=key)
         updates, state = transform.update(found.gradient, state, curvature=found.curvature)
         return eqx.apply_updates(model, updates), state
 

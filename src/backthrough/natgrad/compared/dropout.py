@@ -41,7 +41,7 @@ class DroppedWeights(eqx.Module):
 class MCDropout(eqx.Module):
     """Dropout on the inputs of every `eqx.nn.Linear` layer, in training and in prediction.
 
-    Each example of a minibatch drops inputs of its own. Gal and Ghahramani 2016, eq. 7, approximate the KL
+    Each example of a minibatch drops inputs of its own. Gal and Ghahramani 2016, sec. 3, approximate the KL
     divergence from the prior by (1 - rate) / (2 prior_var) |M|^2, and for what isn't dropped by
     |b|^2 / (2 prior_var): weight decay. The outputs' noise is learned rather than searched for on a grid.
 

@@ -266,7 +266,7 @@ def test_scikit_learn_takes_it_for_one_of_its_own(kind):
     jax.config.update("jax_disable_most_optimizations", True)  # some fifty programs that hardly run
     try:
         check_estimator(
-            kind(Simple(), hidden_sizes=(8,), n_epochs=60, batch_size=20, n_samples=5, random_state=0)
+            kind(Simple(), hidden_sizes=(4,), n_epochs=30, batch_size=20, n_samples=5, random_state=0)
         )
     finally:
         jax.config.update("jax_disable_most_optimizations", False)

@@ -125,6 +125,11 @@ RECIPES = {
             "A factorised and a flow encoder for one decoder, on training and held-out images",
         ),
         Recipe(
+            "error-bars",
+            "regress.error_bars",
+            "Bands around a curve by several methods, and whether a table's intervals hold what they promise",
+        ),
+        Recipe(
             "uci-regression",
             "natgrad.uci_regression",
             "Noisy natural gradients and what they are compared with, on the standard splits of UCI tables",

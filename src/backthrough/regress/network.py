@@ -28,7 +28,7 @@ METHODS = {
 """Names that `method` may have, each with the class of `backthrough.natgrad` that it stands for."""
 
 STEPS, FEWEST_EPOCHS, MOST_EPOCHS = 20_000, 10, 1_000
-SMALLEST_BATCH, LARGEST_BATCH = 10, 100
+SMALLEST_BATCH, USUAL_BATCH, LARGEST_BATCH = 10, 100, 512
 CHUNK = 512  # rows predicted together, always so many: a prediction depends on its own row alone
 
 
@@ -57,8 +57,8 @@ class Network(eqx.Module):
 
 
 def default_batch_size(n_rows: int) -> int:
-    """A 50th of the rows, at least 10 and at most 100."""
-    return min(max(n_rows // 50, SMALLEST_BATCH), LARGEST_BATCH)
+    """A 50th of the rows, at least 10 and at most 100; of many rows a 500th, at most 512."""
+    return max(SMALLEST_BATCH, min(n_rows // 50, USUAL_BATCH), min(n_rows // 500, LARGEST_BATCH))
 
 
 def default_n_epochs(n_rows: int, batch_size: int) -> int:

@@ -32,7 +32,8 @@ class BayesianRegressor(RegressorMixin, MultiOutputMixin, BaseEstimator):
         kl_weight: Weight of the KL divergence from the prior; 1 for the ELBO.
         n_epochs: Passes over the rows; by default as many as make 20,000 steps, at most 1,000 and at least
             10.
-        batch_size: Rows in a minibatch; by default a 50th of the rows, at least 10 and at most 100.
+        batch_size: Rows in a minibatch; by default a 50th of the rows, at least 10 and at most 100; of many
+            rows a 500th, at most 512.
         learning_rate: Of a method by name; by default its own.
         n_samples: Networks that are drawn when it is fitted, and kept; all predictions are made by these.
         categories: Columns of a frame that are categories although they may look like numbers.

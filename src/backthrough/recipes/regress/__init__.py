@@ -1,0 +1,1 @@
+"""Experiments with predictions that know how sure they are."""

@@ -1,0 +1,1 @@
+"""Error bars in one dimension, and whether those of a table hold."""

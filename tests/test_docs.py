@@ -14,6 +14,7 @@ import pytest
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
     + [("docs/your-own-estimator.md", number) for number in range(3)]
+    + [pytest.param("docs/natgrad.md", None, marks=pytest.mark.slow)]
     + [
         pytest.param(page, 0, marks=pytest.mark.slow)
         for page in ("docs/density.md", "docs/forecast.md", "docs/regress.md")
@@ -35,10 +36,14 @@ def test_example(page, number, request, tmp_path, monkeypatch):
         assert names["model"].score(names["X_test"], names["y_test"]) > 0.99
     if "report" in names:
         assert 0 < names["report"].approximation.mean() < names["report"].amortization.mean() < 1
-    if "fitted" in names:
+    if page == "docs/getting-started.md":
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
     if page == "docs/your-own-solver.md" and number == 2:
         assert abs(names["slope"] + 2.718281828**-0.5) < 1e-3
+    if page == "docs/natgrad.md":
+        inside = (names["low"] < names["y"]) & (names["y"] < names["high"])
+        assert float(jnp.mean(inside)) > 0.5
+        assert float(names["q"].kl()) > 0
     if page == "docs/estimators.md" and number == 1:
         assert names["names"][2] == "CategoricalDisARM"
     if page == "docs/estimators.md" and number == 3:

@@ -151,7 +151,10 @@ def test_the_noise_of_fixed_weights_has_its_conjugate_posterior():
     assert 0 < np.abs(z).min() < np.abs(z).max() < 8
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "bayes by backprop" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+)
 def test_many_trainings_at_once_are_what_each_is_alone(name):
     likelihood = Gaussian() if name == "map" else KNOWN  # a learned noise takes long to compile: once
     problem = Problem(network(jax.random.key(0)), likelihood, call_model, 30, 1.0, 1.0, jnp.ones(2))

@@ -191,7 +191,9 @@ def test_the_step_is_the_gradient_divided_by_the_precision(name):
         np.testing.assert_allclose(reached, block.gather(ascent).ravel(), rtol=2e-3, atol=2e-5)
 
 
-@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    "name", ["kfac", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adam", "ekfac", "full"))]
+)
 def test_jit_and_vmap_change_nothing(name):
     """Lanes are at other steps of the schedule of frames, and each is what it is alone.
 
@@ -282,6 +284,7 @@ def test_a_posterior_is_saved_and_read(name, tmp_path):
         load_posterior(tmp_path / "q.npz", posterior(start, other))
 
 
+@pytest.mark.slow
 def test_low_precision_weights_are_moved_in_single_precision():
     likelihood = Gaussian(FixedNoise(1.0), 2)
     model = jax.tree_util.tree_map(

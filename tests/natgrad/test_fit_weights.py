@@ -41,6 +41,15 @@ def test_the_same_key_gives_the_same_bits_and_a_resumed_run_too(tmp_path):
     assert same(first, fitted(run=Run(tmp_path / "run", config={}, resume=True)))
 
 
+@pytest.mark.slow
+def test_shards_agree_on_one_state(tmp_path):
+    """Each shard draws weights of its own; statistics, gradients and noise are their means."""
+    found = fitted(run=Run(tmp_path, config={}, shards=2))
+    assert np.isfinite(found.weights.kl())
+    assert not same(found, fitted())
+
+
+@pytest.mark.slow
 def test_it_learns_a_sine_and_knows_where_it_has_no_data():
     found = fitted(method=NoisyKFAC(learning_rate=0.03), n_epochs=300)
     p = found.predict(jnp.asarray(X, jnp.float32), key=KEY)
@@ -49,6 +58,7 @@ def test_it_learns_a_sine_and_knows_where_it_has_no_data():
     assert float(away.epistemic[0, 0]) > 2 * float(p.epistemic.mean())
 
 
+@pytest.mark.slow
 def test_classes_are_learned():
     y = (X[:, 0] > 0).astype(int)
     found = fit_weights(
@@ -65,6 +75,7 @@ def test_classes_are_learned():
     assert float(jnp.mean(jnp.argmax(p.mean, axis=1) == y)) > 0.9
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_other_rows_or_on_their_number(monkeypatch):
     found = fitted()
     x = jnp.asarray(X, jnp.float32)
@@ -110,6 +121,7 @@ def test_bad_input_is_refused(name):
         fit_weights(model, Gaussian(), x, y, key=KEY, **given)
 
 
+@pytest.mark.slow
 def test_integers_are_numbers_and_a_batch_is_never_larger_than_the_data():
     found = fit_weights(
         network(),

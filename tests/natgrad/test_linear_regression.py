@@ -61,6 +61,7 @@ def test_a_small_kl_weight_narrows_the_posterior():
     np.testing.assert_allclose(covariance_of(q), np.linalg.inv(precision), rtol=2e-3, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_twice_the_data_have_half_the_variance_beside_the_prior():
     q = found_by(noisy_full)
     doubled = [np.concatenate([own, own]) for own in (WITH_ONE, Y[:, 0])]
@@ -95,6 +96,7 @@ def test_hyperparameters_can_be_injected():
     assert divergence(as_vector(q.mean), covariance_of(q)) < 1e-5
 
 
+@pytest.mark.slow
 def test_training_on_draws_and_minibatches_finds_it_too():
     """The mean within 5 standard deviations of the posterior: the noise of the last steps is far below 1."""
     fitted = fit_weights(

@@ -10,6 +10,8 @@ around the same means, calibrated on one half of the test rows and compared on t
 JSON for the results table.
 """
 
+# pyright: reportMissingImports=false
+
 import argparse
 import json
 import os

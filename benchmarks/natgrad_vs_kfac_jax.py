@@ -7,6 +7,8 @@ both are given the same batch and the same sampled targets. Install it beforehan
 last line is JSON for the results table.
 """
 
+# pyright: reportMissingImports=false
+
 import itertools
 import json
 
@@ -55,9 +57,8 @@ def theirs(parameters, x):
     state = estimator.update_curvature_matrix_estimate(
         state, 0.0, 1.0, 1.0, len(x), jax.random.key(0), (parameters, x), estimation_mode="fisher_empirical"
     )
-    extra = (
-        len(x) / 4
-    )  # its mode divides by the batch once more, and its loss is twice a unit-noise Gaussian's
+    # its mode divides by the batch once more, and its loss is twice that of unit noise
+    extra = len(x) / 4
     found = [[np.asarray(factor.value) for factor in block.factors] for block in state.blocks_states]
     return [(inputs, extra * gradients) for inputs, gradients in found]
 
@@ -89,7 +90,7 @@ def largest_difference() -> float:
     return worst
 
 
-def n_kronecker() -> tuple[int, int]:
+def n_kronecker() -> tuple[int, ...]:
     """Arrays of an MLP and of a small convolutional network with a block of their layer's."""
     keys = jax.random.split(jax.random.key(0), 3)
     mlp = eqx.nn.MLP(4, 2, 8, 1, key=keys[0])
@@ -116,7 +117,7 @@ def seen_by_kfac_jax() -> list[str]:
 
     estimator = kfac_jax.BlockDiagonalCurvature(loss, params_index=0)
     estimator.finalize((arrays, jnp.ones((3, 4))))
-    return [type(block).__name__ for block in estimator.blocks]
+    return [type(block).__name__ for block in estimator.blocks or ()]
 
 
 def main() -> None:

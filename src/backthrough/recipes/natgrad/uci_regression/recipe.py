@@ -110,9 +110,11 @@ def hold(name: str, config: Config, table: Regression, *, key: PRNGKey, run: Run
     log_prob = eqx.filter_vmap(lambda p, y: p.log_prob(y))(p, jnp.asarray(splits.y_test))
     low, high = eqx.filter_vmap(lambda p: p.interval(LEVEL))(p)
     scale = splits.y_scale[:, None]
-    numbers = (splits.y_test, np.asarray(p.means).mean(1), low, high)
-    in_units = (splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0] for own in numbers)
-    return Held(*in_units, np.asarray(log_prob, float) - np.log(scale))
+    y, mean, low, high = (
+        splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0]
+        for own in (splits.y_test, np.asarray(p.means).mean(1), low, high)
+    )
+    return Held(y, mean, low, high, np.asarray(log_prob, float) - np.log(scale))
 
 
 def method_named(name: str, config: Config) -> Any:

@@ -123,9 +123,8 @@ def draw_bands(
 ) -> None:
     """A panel for each method: mean, what the curve may be, what a new point may be."""
     figure = Figure(figsize=(1 + 3.2 * len(bands), 3.4), layout="constrained")
-    for axes, (name, p) in zip(
-        figure.subplots(1, len(bands), sharey=True, squeeze=False)[0], bands.items(), strict=True
-    ):
+    panels = figure.subplots(1, len(bands), sharey=True, squeeze=False)[0]
+    for axes, (name, p) in zip(panels, bands.items(), strict=True):
         for width, alpha, label in ((p.std, 0.2, "a new point"), (p.epistemic_std, 0.35, "the curve")):
             axes.fill_between(
                 grid,
@@ -141,7 +140,7 @@ def draw_bands(
         axes.plot(x, y, ".", color="0.3", markersize=3)
         axes.set_ylim(-180, 180)
         axes.set_title(name)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     caption = (
         "Points (dots) of a curve (dashed): its mean under the weights' posterior, and two standard "
         "deviations of the curve and of a new point."

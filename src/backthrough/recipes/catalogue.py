@@ -129,6 +129,11 @@ RECIPES = {
             "natgrad.uci_regression",
             "Noisy natural gradients and what they are compared with, on the standard splits of UCI tables",
         ),
+        Recipe(
+            "hmc-agreement",
+            "natgrad.hmc_agreement",
+            "Where posteriors over weights and Hamiltonian Monte Carlo find a network uncertain",
+        ),
     )
 }
 

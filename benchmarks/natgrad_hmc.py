@@ -4,8 +4,8 @@
 
 Split 0 of yacht, energy and boston-housing with 50 hidden units, and of yacht with 10, where the full
 covariance is compared too; Gamma(6, 6) on the noise's precision, 400 epochs, batches of 10, three
-initialisations of each method. The learning rate of Bayes by backprop and MC dropout is the better of 0.01 and
-0.003 on a tenth of the training rows; the others have their defaults. `--keep FOLDER` keeps the draws and
+starts of each method. The learning rate of Bayes by backprop and MC dropout is the better of 0.01 and 0.003
+on a tenth of the training rows; the others have their defaults. `--keep FOLDER` keeps the draws and
 what was compared with them, and reads both where they are there already. The last line is JSON for the
 results table.
 """
@@ -108,9 +108,8 @@ def described(found: dict[str, Compared]) -> str:
     for name, own in found.items():
         rate = f", learning rate {own.learning_rate:g}" if own.learning_rate else ""
         spread = own.correlation.std(ddof=1)
-        parts.append(
-            f"{name} {own.correlation.mean():.3f} (s.d. {spread:.3f}; variance ratio {own.ratio.mean():.2f}{rate})"
-        )
+        ratio = f"variance ratio {own.ratio.mean():.2f}"
+        parts.append(f"{name} {own.correlation.mean():.3f} (s.d. {spread:.3f}; {ratio}{rate})")
     return "; ".join(parts)
 
 
@@ -125,7 +124,8 @@ def main() -> None:
         references[short], found = measured(short, config, keep)
         first = found[FIRST].correlation
         largest = references[short].r_hat.max()
-        note = f"Correlations, means of {len(first)} initialisations: {described(found)}. Largest R-hat {largest:.3f}"
+        note = f"Correlations, means of {len(first)} initialisations: {described(found)}. "
+        note += f"Largest R-hat {largest:.3f}"
         note += "." if largest < CONVERGED else ": THE REFERENCE HAS NOT CONVERGED."
         if short == "small":
             best, name = found["noisy-full"].correlation - first, "natgrad.5-full"

@@ -134,6 +134,11 @@ RECIPES = {
             "natgrad.hmc_agreement",
             "Where posteriors over weights and Hamiltonian Monte Carlo find a network uncertain",
         ),
+        Recipe(
+            "active-learning",
+            "natgrad.active_learning",
+            "Rows labelled one at a time, where the network is most uncertain or at random",
+        ),
     )
 }
 

@@ -25,7 +25,7 @@ def method_named(name: str, *, damping_style: Any = "factored", learning_rate: f
         damping_style: How noisy K-FAC is damped.
         learning_rate: Another than the method's own.
     """
-    own = {} if learning_rate is None else {"learning_rate": learning_rate}
+    own: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
     return {
         "noisy-kfac": lambda: NoisyKFAC(damping_style=damping_style, **own),
         "noisy-ekfac": lambda: NoisyEKFAC(**own),

@@ -30,7 +30,7 @@ class Config:
     n_warmup: int = 500
     """Steps of each chain that are thrown away."""
     n_samples: int = 500
-    """Draws of each chain that are kept; energy and boston-housing need 750 and 1000 of either to converge."""
+    """Draws of each chain that are kept; energy needs 750 of either to converge, boston-housing 1000."""
     thinning: int = 1
     """Steps from one draw to the next; 2 for energy, 3 for boston-housing."""
     max_tree_depth: int = 8

@@ -53,8 +53,8 @@ def t(values: np.ndarray) -> float:
 def described(found: Curves) -> str:
     start, random, active = found.random[:, 0], found.random[:, -1], found.active[:, -1]
     return (
-        f"RMSE {start.mean():.3f} at the start, random {random.mean():.3f} ({standard_error(random):.3f}), active "
-        f"{active.mean():.3f} ({standard_error(active):.3f}), difference {found.gain.mean():.3f} "
+        f"RMSE {start.mean():.3f} at the start, random {random.mean():.3f} ({standard_error(random):.3f}), "
+        f"active {active.mean():.3f} ({standard_error(active):.3f}), difference {found.gain.mean():.3f} "
         f"({standard_error(found.gain):.3f})"
     )
 

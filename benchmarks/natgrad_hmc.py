@@ -59,8 +59,8 @@ def measured(short: str, config: Config, keep: Path | None) -> tuple[Reference, 
         started = time.monotonic()
         if file is not None and file.exists():
             with np.load(file) as values:
-                *arrays, rate = (values[part] for part in Compared._fields)
-                own = Compared(*arrays, float(rate))
+                correlation, ratio, variance, rate = (values[part] for part in Compared._fields)
+                own = Compared(correlation, ratio, variance, float(rate))
         else:
             own = compare(name, config, table, reference, key=jax.random.key(0))
             if file is not None:

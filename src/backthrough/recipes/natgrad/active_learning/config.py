@@ -24,8 +24,8 @@ class Config:
     """Test rows."""
     n_hidden: int = 10
     """Hidden units."""
-    n_steps: int = 1000
-    """Minibatches that each network is trained on; the bound on the labelled rows has settled by then."""
+    n_steps: int = 2000
+    """Minibatches that each network is trained on: the log-likelihood of the labelled rows has levelled off."""
     batch_size: int = 10
     """Rows in a minibatch."""
     noise: Literal["paper", "weak"] = "paper"

@@ -162,7 +162,8 @@ def round_of(
         y_scale = jnp.std(y_train, where=is_labelled[:, None])
         y_train = (y_train - y_mean) / y_scale
         problem = Problem(model, likelihood, call_model, n_labelled, 1.0, 1.0, example)
-        training = method.training(problem, config.n_steps)
+        with jax.ensure_compile_time_eval():  # it looks at the network, not at the data
+            training = method.training(problem, config.n_steps)
 
         def step(state: Any, key: PRNGKey) -> tuple[Any, None]:
             row_key, step_key = jax.random.split(key)
@@ -219,8 +220,8 @@ def headline(config: Config, found: dict[str, Curves], numbers: list[Number]) ->
     if abs(gain.value) > 2 * error:
         verdict = "better" if gain.value > 0 else "worse"
     sentence = (
-        f"On {config.data}, {config.n_acquired} rows labelled where {first} is most uncertain give a test RMSE "
-        f"of {active}, as many at random {by_name[f'RMSE ({first}, random)']} ({verdict}, run by run)."
+        f"On {config.data}, {config.n_acquired} rows labelled where {first} is most uncertain give a test "
+        f"RMSE of {active}, as many at random {by_name[f'RMSE ({first}, random)']} ({verdict}, run by run)."
     )
     return Headline(sentence, active.name, "rmse.svg")
 

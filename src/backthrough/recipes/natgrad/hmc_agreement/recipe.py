@@ -290,8 +290,8 @@ def draw(config: Config, run: Run, reference: Reference, found: dict[str, Compar
     figure.supylabel("variance by the method", fontsize="medium")
     state = "have come together" if reference.is_converged else "have NOT come together"
     caption = (
-        f"{config.data}, split {config.split}: variance of the standardised output at each test row. A colour "
-        f"is an initialisation; on the line both agree. The chains {state} (largest R-hat "
+        f"{config.data}, split {config.split}: variance of the standardised output at each test row. A "
+        f"colour is an initialisation; on the line both agree. The chains {state} (largest R-hat "
         f"{reference.r_hat.max():.3f}). The paper's correlations are as recalled, not checked against its "
         "text."
     )

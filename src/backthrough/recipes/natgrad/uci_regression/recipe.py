@@ -101,8 +101,8 @@ def hold(name: str, config: Config, table: Regression, *, key: PRNGKey, run: Run
     low, high = eqx.filter_vmap(lambda p: p.interval(LEVEL))(p)
     scale = splits.y_scale[:, None]
     numbers = (splits.y_test, np.asarray(p.means).mean(1), low, high)
-    in_units = (splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0] for own in numbers)
-    return Held(*in_units, np.asarray(log_prob, float) - np.log(scale))
+    y, mean, low, high = (splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0] for own in numbers)
+    return Held(y, mean, low, high, np.asarray(log_prob, float) - np.log(scale))
 
 
 def numbers_of(config: Config, found: dict[str, Held]) -> list[Number]:

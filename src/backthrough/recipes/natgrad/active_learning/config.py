@@ -25,7 +25,7 @@ class Config:
     n_hidden: int = 10
     """Hidden units."""
     n_steps: int = 2000
-    """Minibatches that each network is trained on: the log-likelihood of the labelled rows has levelled off."""
+    """Minibatches for each network: then the log-likelihood of the labelled rows has levelled off."""
     batch_size: int = 10
     """Rows in a minibatch."""
     noise: Literal["paper", "weak"] = "paper"

@@ -33,7 +33,7 @@ def test_a_run(tmp_path, capsys):
     assert numbers["learning rate (mc-dropout)"]["value"] in (1e-2, 3e-3)
     assert numbers["largest R-hat"]["value"] > recipe.CONVERGED  # eight draws are too few
     assert "THE CHAINS DO NOT AGREE" in numbers["largest R-hat"]["what"]
-    assert "The reference has NOT converged" in result["headline"]["text"]
+    assert "The reference has NOT converged" in result["headline"]["sentence"]
     assert (folder / "figures" / "variances.svg").exists()
     first = (folder / "result.json").read_bytes()
     assert main([*command, "--resume"]) == 0
@@ -79,7 +79,7 @@ def test_a_converged_reference_is_not_called_otherwise():
         reference = recipe.Reference(None, np.where(r_hat > 1, worst, r_hat), variance)
         assert reference.is_converged is converged
         numbers = recipe.numbers_of(TINY, reference, found)
-        sentence = recipe.headline(TINY, reference, found, numbers).text
+        sentence = recipe.headline(TINY, reference, found, numbers).sentence
         assert ("NOT converged" in sentence) is not converged
         assert "noisy-kfac and of NUTS correlate by 0.750" in sentence
         assert all(("DO NOT AGREE" in number.what) is not converged for number in numbers)

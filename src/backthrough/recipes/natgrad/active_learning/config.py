@@ -30,8 +30,8 @@ class Config:
     """Rows in a minibatch."""
     noise: Literal["paper", "weak"] = "paper"
     """Prior of the noise's precision: the paper's Gamma(6, 6), or Gamma(1, 0.02)."""
-    damping_style: Literal["factored", "exact"] = "factored"
-    """How noisy K-FAC is damped."""
+    damping_style: Literal["factored", "exact"] = "exact"
+    """How noisy K-FAC is damped; "factored" makes it too certain where no labelled row lies."""
     n_draws: int = 100
     """Draws of the weights behind each prediction."""
     seed: int = 0

@@ -242,6 +242,6 @@ def draw(config: Config, run: Run, found: dict[str, Curves]) -> None:
     panels[0].legend()
     caption = (
         f"{config.data}: mean and standard error over {config.n_runs} runs. Both choices start from the same "
-        "rows and weights; bands are wider than the paired difference."
+        "rows and weights; the paired difference is surer than the bands."
     )
     run.figures.save_plot("rmse", figure, caption=caption)

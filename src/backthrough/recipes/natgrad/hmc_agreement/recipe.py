@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from backthrough.core import ArgumentError, PRNGKey, check_choice, check_integer, check_positive
 from backthrough.datasets import Regression, load
@@ -269,20 +270,21 @@ def headline(
 
 def draw(config: Config, run: Run, reference: Reference, found: dict[str, Compared]) -> None:
     """The variance of every test row, by NUTS and by each method."""
-    n_columns = min(3, len(found))
+    n_columns = 2 if len(found) == 4 else min(3, len(found))
     n_rows = -(-len(found) // n_columns)
-    size = (0.6 + 2.7 * n_columns, 0.5 + 2.9 * n_rows)
+    size = (0.8 + 2.6 * n_columns, 0.5 + 2.7 * n_rows)
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(n_rows, n_columns, sharex=True, sharey=True, squeeze=False)
     for axes in panels.ravel()[len(found) :]:
         axes.remove()
-    every = np.concatenate([reference.variance, *(own.variance.ravel() for own in found.values())])
-    ends = [0.7 * every[every > 0].min(), 1.4 * every.max()]
+    ends = np.array([0.7, 1.4]) * [reference.variance.min(), reference.variance.max()]
     for axes, (name, own) in zip(panels.ravel(), found.items(), strict=False):
         axes.plot(ends, ends, color="0.6", linewidth=1)
         for start, variance in enumerate(own.variance):
             axes.plot(reference.variance, variance, ".", color=f"C{start % 6}", markersize=5, alpha=0.7)
-        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xscale="log", yscale="log", xlim=ends)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelbottom=True)
         other = published(config.data, name)
         beside = "" if other is None else f" (paper {other:.2f})"
         axes.set_title(f"{name}\ncorrelation {own.correlation.mean():.2f}{beside}")

@@ -38,5 +38,5 @@ class Config:
     """Determines divisions, weights, minibatches and draws."""
 
 
-SCALES = {"quick": Config(), "full": Config(n_runs=40)}
+SCALES = {"quick": Config(n_steps=1000), "full": Config(n_runs=40)}
 DEMO = None

@@ -42,7 +42,7 @@ class Config:
 
 
 SCALES = {
-    "quick": Config(),
+    "quick": Config(n_epochs=150),
     "full": Config(methods=("noisy-kfac", "noisy-ekfac", "noisy-adam", "bayes-by-backprop", "mc-dropout")),
 }
 DEMO = None

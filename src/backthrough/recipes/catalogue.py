@@ -134,6 +134,16 @@ RECIPES = {
             "natgrad.uci_regression",
             "Noisy natural gradients and what they are compared with, on the standard splits of UCI tables",
         ),
+        Recipe(
+            "hmc-agreement",
+            "natgrad.hmc_agreement",
+            "Where posteriors over weights and Hamiltonian Monte Carlo find a network uncertain",
+        ),
+        Recipe(
+            "active-learning",
+            "natgrad.active_learning",
+            "Rows labelled one at a time, where the network is most uncertain or at random",
+        ),
     )
 }
 

@@ -38,13 +38,20 @@ class Splits(NamedTuple):
     y_scale: Float[np.ndarray, "split"]
 
 
+def mean_and_spread(
+    x: Float[np.ndarray, "row feature"],
+) -> tuple[Float[np.ndarray, "feature"], Float[np.ndarray, "feature"]]:
+    """Of each column; the spread is infinite where it is constant."""
+    spread = x.std(0)
+    return x.mean(0), np.where(spread <= CONSTANT * np.abs(x).max(0), np.inf, spread)
+
+
 def standardised_splits(table: Regression, n_splits: int) -> Splits:
     """The first splits of a table; a constant column becomes 0."""
     parts = []
     for train, test in zip(table.train_index[:n_splits], table.test_index[:n_splits], strict=True):
         x, y = table.x[train], table.y[train]
-        mean, spread = x.mean(0), x.std(0)
-        spread = np.where(spread <= CONSTANT * np.abs(x).max(0), np.inf, spread)
+        mean, spread = mean_and_spread(x)
         y_mean, y_scale = y.mean(), y.std()
         parts.append(
             (

@@ -1,7 +1,7 @@
 """The UCI regression benchmark: methods side by side on all splits of a table at once."""
 
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,23 +12,13 @@ from matplotlib.figure import Figure
 
 from backthrough.core import ArgumentError, PRNGKey, check_choice, check_integer
 from backthrough.datasets import Regression, load
-from backthrough.natgrad import (
-    MAP,
-    BayesByBackprop,
-    GammaNoise,
-    Gaussian,
-    MCDropout,
-    NoisyAdam,
-    NoisyEKFAC,
-    NoisyKFAC,
-)
+from backthrough.recipes.natgrad.methods import NOISES, likelihood_named, method_named
 from backthrough.recipes.natgrad.splits import fit_splits, predict_splits, standardised_splits
 from backthrough.recipes.natgrad.uci_regression.config import METHODS, Config
 from backthrough.recipes.natgrad.uci_regression.published import published
 from backthrough.regress import default_batch_size, default_n_epochs
 from backthrough.train import Headline, Number, Run, mean_number
 
-NOISES = {"paper": (6.0, 6.0), "weak": (1.0, 0.02)}
 LEVEL = 0.9
 
 
@@ -96,9 +86,9 @@ def hold(name: str, config: Config, table: Regression, *, key: PRNGKey, run: Run
     fit_key, draw_key = jax.random.split(key)
     fitted = fit_splits(
         lambda key: eqx.nn.MLP(table.x.shape[1], 1, table.n_hidden, 1, key=key),
-        Gaussian(GammaNoise(*NOISES[config.noise])),
+        likelihood_named(config.noise),
         splits,
-        method=method_named(name, config),
+        method=method_named(name, damping_style=config.damping_style),
         n_epochs=config.n_epochs or default_n_epochs(n_train, batch_size),
         batch_size=batch_size,
         key=fit_key,
@@ -110,23 +100,9 @@ def hold(name: str, config: Config, table: Regression, *, key: PRNGKey, run: Run
     log_prob = eqx.filter_vmap(lambda p, y: p.log_prob(y))(p, jnp.asarray(splits.y_test))
     low, high = eqx.filter_vmap(lambda p: p.interval(LEVEL))(p)
     scale = splits.y_scale[:, None]
-    y, mean, low, high = (
-        splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0]
-        for own in (splits.y_test, np.asarray(p.means).mean(1), low, high)
-    )
+    numbers = (splits.y_test, np.asarray(p.means).mean(1), low, high)
+    y, mean, low, high = (splits.y_mean[:, None] + scale * np.asarray(own, float)[..., 0] for own in numbers)
     return Held(y, mean, low, high, np.asarray(log_prob, float) - np.log(scale))
-
-
-def method_named(name: str, config: Config) -> Any:
-    """The method with the settings of its room, and the damping of the configuration."""
-    return {
-        "noisy-kfac": lambda: NoisyKFAC(damping_style=config.damping_style),
-        "noisy-ekfac": NoisyEKFAC,
-        "noisy-adam": NoisyAdam,
-        "bayes-by-backprop": BayesByBackprop,
-        "mc-dropout": MCDropout,
-        "map": MAP,
-    }[name]()
 
 
 def numbers_of(config: Config, found: dict[str, Held]) -> list[Number]:

@@ -1,0 +1,1 @@
+"""Agreement with Hamiltonian Monte Carlo."""

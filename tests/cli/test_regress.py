@@ -58,7 +58,7 @@ def test_a_table_becomes_predictions_with_intervals(table, tmp_path, capsys):
     assert 9 not in set(held["line"])  # the row without a target
     original = pd.read_csv(table, sep=";")["price"].to_numpy()
     np.testing.assert_array_equal(held["price"], original[held["line"] - 2])
-    assert (held["price low"] < held["price high"]).all()
+    assert (held["price low 90 %"] < held["price high 90 %"]).all()
     first = pd.read_csv(tmp_path / "new-regress.csv")
     assert list(first.columns[:5]) == ["city", "price", "area", "sold", "extra"]
     words = ["--model", run / "model.npz", "--predict", new, "--out", tmp_path / "again.csv"]

@@ -143,6 +143,7 @@ def test_ekfac_in_its_frame_is_the_diagonal_of_the_exact_fisher_information():
         np.testing.assert_allclose(state.kept.moments[layer.name].ravel(), exact, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_the_mc_fisher_information_has_the_exact_one_as_its_mean():
     """Every entry within 6.5 standard errors of the mean over 4,000 draws of the targets."""
     likelihood, y = LIKELIHOODS["categorical"]
@@ -174,6 +175,7 @@ def test_the_empirical_fisher_information_is_of_the_targets_seen():
 
 
 @pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.slow
 def test_the_step_is_the_gradient_divided_by_the_precision(name):
     """The step and the posterior follow from one matrix: n_data (F + damping) is the precision here."""
     likelihood, y = LIKELIHOODS["gaussian"]
@@ -285,7 +287,7 @@ def test_a_posterior_is_saved_and_read(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_low_precision_weights_are_moved_in_single_precision():
+def test_low_precision_weights_are_moved_in_single_precision(tmp_path):
     likelihood = Gaussian(FixedNoise(1.0), 2)
     model = jax.tree_util.tree_map(
         lambda leaf: leaf.astype(jnp.bfloat16) if eqx.is_inexact_array(leaf) else leaf, network()
@@ -297,7 +299,12 @@ def test_low_precision_weights_are_moved_in_single_precision():
         assert updates.layers[0].weight.dtype == jnp.bfloat16
         kept = [leaf for leaf in jax.tree_util.tree_leaves(state.kept)]
         assert all(jnp.finfo(leaf.dtype).bits >= 32 for leaf in kept)
-        assert posterior(state, model).sample(key=KEY).layers[0].weight.dtype == jnp.bfloat16
+        q = posterior(state, model)
+        drawn = q.sample(key=KEY)
+        assert drawn.layers[0].weight.dtype == jnp.bfloat16
+        q.save(tmp_path / "q.npz")
+        again = load_posterior(tmp_path / "q.npz", like=q).sample(key=KEY)
+        np.testing.assert_array_equal(again.layers[0].weight, drawn.layers[0].weight)
 
 
 REFUSED = {

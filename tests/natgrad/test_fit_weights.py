@@ -108,6 +108,11 @@ BAD = {
     "prior_var": ({"prior_var": 0.0}, ArgumentError, "prior_var must be finite and greater than zero"),
     "kl_weight": ({"kl_weight": -1.0}, ArgumentError, "kl_weight must be finite"),
     "n_epochs": ({"n_epochs": 0}, ArgumentError, "n_epochs must be at least 1"),
+    "learning_rate": (
+        {"method": NoisyKFAC(learning_rate=-1.0)},
+        ArgumentError,
+        "learning_rate must be finite and greater than zero",
+    ),
     "n_samples": ({"method": NoisyKFAC(n_samples=0)}, ArgumentError, "n_samples must be at least 1"),
 }
 

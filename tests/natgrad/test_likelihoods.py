@@ -121,6 +121,26 @@ def test_a_mixtures_moments_density_and_quantiles():
         np.testing.assert_allclose(MIXTURE.cdf(MIXTURE.quantile(level)), level, rtol=2e-3)
 
 
+def test_quantiles_have_the_derivative_of_the_implicit_function():
+    def at(theta):
+        means = jnp.array([[[0.0]], [[3.0]]]) * theta[1]
+        return GaussianPredictive(means, jnp.ones((2, 1)) * theta[0]).quantile(0.3)[0, 0]
+
+    theta, step = jnp.array([1.0, 1.0]), 1e-2
+    for direction in jnp.eye(2):
+        difference = (at(theta + step * direction) - at(theta - step * direction)) / (2 * step)
+        np.testing.assert_allclose(jax.grad(at)(theta) @ direction, difference, rtol=5e-3)
+
+
+def test_what_is_no_class_has_no_probability():
+    """Inside jit it cannot be refused: NaN, never a number that looks right."""
+    p = ClassPredictive(jax.nn.log_softmax(jnp.zeros((1, 4, 3))))
+    np.testing.assert_array_equal(np.isnan(p.log_prob(jnp.array([0, 2, 3, -1]))), [False, False, True, True])
+    for y in (-1, 3):
+        assert np.isnan(Categorical(3).log_prob(jnp.zeros(3), jnp.array(y), ()))
+    assert np.isnan(Bernoulli().log_prob(jnp.zeros(1), jnp.array(2), ()))
+
+
 def test_draws_of_targets_have_the_variance_of_the_mixture():
     """Of 20,000, within 6.5 standard errors of a variance with the mixture's fourth moment (below 4)."""
     p = GaussianPredictive(MIXTURE.means[:, :1], MIXTURE.scales)

@@ -54,6 +54,7 @@ def test_factored_damping_is_its_formula():
     assert divergence(MEAN, expected) > 0.05
 
 
+@pytest.mark.slow
 def test_a_small_kl_weight_narrows_the_posterior():
     """Sigma^-1 = (N / lambda) F + 1 / prior_var, so a tempered likelihood."""
     q = found_by(noisy_full, kl_weight=0.1)
@@ -80,12 +81,14 @@ WRAPPINGS = {
 
 
 @pytest.mark.parametrize("name", WRAPPINGS)
+@pytest.mark.slow
 def test_what_optax_wraps_around_it_changes_nothing(name):
     steps = 600 if name == "MultiSteps" else 300
     q = found_by(noisy_full, wrap=WRAPPINGS[name], steps=steps)
     assert divergence(as_vector(q.mean), covariance_of(q)) < 1e-5
 
 
+@pytest.mark.slow
 def test_hyperparameters_can_be_injected():
     def make(blocks, **settings):
         return optax.inject_hyperparams(noisy_kfac, static_args=("damping_style",))(

@@ -120,8 +120,47 @@ def test_what_is_no_layer_is_named():
     ]
     table = find_blocks(Tied(KEY), jnp.array([1.0, -2.0, 0.5])).table().set_index("array")
     assert table.why[".layer.weight"] == "it is used outside its layer's calls too"
-    assert table.why[".unused.bias"] == "its layer is not called"
+    assert table.why[".unused.bias"] == "no call of its layer is seen, or no gradient comes to it"
     assert table.block[".free.weight"] == "linear .free"
+
+
+class SharedAndTied(eqx.Module):
+    """A layer that is used at several places, and once more outside its calls."""
+
+    layer: eqx.nn.Linear
+
+    def __call__(self, x):
+        return self.layer.weight.T @ jnp.tanh(jax.vmap(self.layer)(x).sum(0))
+
+
+class Stacked(eqx.Module):
+    """Layers on top of each other in one array, scanned."""
+
+    layers: eqx.nn.Linear
+
+    def __init__(self, key):
+        self.layers = eqx.filter_vmap(lambda key: eqx.nn.Linear(3, 3, key=key))(jax.random.split(key, 2))
+
+    def __call__(self, x):
+        arrays, static = eqx.partition(self.layers, eqx.is_array)
+        return jax.lax.scan(lambda x, own: (jnp.tanh(eqx.combine(own, static)(x)), None), x, arrays)[0]
+
+
+def test_what_the_calls_of_a_shared_layer_do_not_explain_is_noticed():
+    table = find_blocks(SharedAndTied(eqx.nn.Linear(3, 4, key=KEY)), jnp.ones((2, 3))).table()
+    assert set(table.block) == {"diagonal"}
+    assert set(table.why) == {"it is used outside its layer's calls too"}
+
+
+@pytest.mark.slow
+def test_a_stack_of_layers_is_named_and_its_gradients_are_exact():
+    model, x = Stacked(KEY), jax.random.normal(jax.random.key(4), (2, 3))
+    blocks = find_blocks(model, x[0])
+    assert set(blocks.table().why) == {"its layer is a stack of layers"}
+    _, pull = pull_back(model, blocks, x)
+    rows = rows_of(pull(jnp.ones((2, 3)))[1], blocks)
+    for path, own in by_plain_differentiation(model, x, jnp.ones((2, 3))).items():
+        np.testing.assert_allclose(rows[path], own, rtol=1e-5, atol=1e-6)
 
 
 def test_layers_that_are_used_several_times_are_known():
@@ -129,6 +168,7 @@ def test_layers_that_are_used_several_times_are_known():
     assert {layer.name: layer.n_uses for layer in layers} == {".cell": 4, ".place": 4, ".out": 1}
 
 
+@pytest.mark.slow
 def test_of_a_shared_layer_the_mean_input_meets_the_summed_gradient():
     model = Shared(KEY)
     x = jax.random.normal(jax.random.key(3), (2, 4, 2))
@@ -140,6 +180,7 @@ def test_of_a_shared_layer_the_mean_input_meets_the_summed_gradient():
     np.testing.assert_allclose(seen.gradients[".place"], exact[".place.bias"], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_scalar_layers_and_layers_under_two_vmaps():
     model = eqx.nn.MLP("scalar", 1, 3, 1, key=KEY)
     x = jnp.array([0.5, -1.0])

@@ -139,3 +139,15 @@ def test_numbers_that_differ_by_rounding_are_the_same():
     with pytest.warns(UserWarning, match="'x' is left out: every row has the same value"):
         encoder = ColumnEncoder().fit(pd.DataFrame({"x": values, "y": np.arange(1000) * 1e-6 + 5}))
     assert encoder.decisions.outputs == ("y",)
+
+
+def test_a_mistake_among_dates_is_no_category():
+    days = [f"2024-01-{day:02d}" for day in range(1, 20)]
+    with pytest.raises(DataError, match="row 19, column 'day' is not an ISO date .*: 'unknown'"):
+        ColumnEncoder().fit(pd.DataFrame({"day": [*days, "unknown"]}))
+
+
+def test_a_date_where_training_had_a_number_is_refused():
+    encoder = ColumnEncoder().fit(pd.DataFrame({"area": [1.0, 2.0, 3.5]}))
+    with pytest.raises(DataError, match="row 0, column 'area' is not a number"):
+        encoder.transform(pd.DataFrame({"area": pd.to_datetime(["2024-01-01"])}))

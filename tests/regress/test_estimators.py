@@ -76,6 +76,13 @@ def test_a_prediction_is_a_rows_own(regressor, table):
     assert (regressor.predict(many)[-80:] == whole).all()
 
 
+def test_what_lies_too_far_out_is_refused(regressor, table):
+    frame = table[0].copy()
+    frame.loc[frame.index[3], "speed"] = 1e40
+    with pytest.raises(DataError, match="row 3 lies 1e[+]40 standard deviations .* nothing can be said"):
+        regressor.predict(frame)
+
+
 def test_units_of_targets_and_features(regressor, table):
     """In other units (by a power of two, so that no digit is lost) predictions are the same in those."""
     frame, distance = table
@@ -235,8 +242,8 @@ def test_constant_columns_tell_nothing(table):
 
 
 def test_default_sizes():
-    assert [default_batch_size(n) for n in (20, 1000, 200_000)] == [10, 20, 100]
-    assert [default_n_epochs(n, default_batch_size(n)) for n in (20, 1000, 200_000)] == [1000, 400, 10]
+    assert [default_batch_size(n) for n in (20, 1000, 200_000)] == [10, 20, 400]
+    assert [default_n_epochs(n, default_batch_size(n)) for n in (20, 1000, 200_000)] == [1000, 400, 40]
 
 
 @pytest.mark.slow

@@ -243,6 +243,6 @@ def _columns(target: str, features: "pd.DataFrame", found: Any) -> "pd.DataFrame
     else:
         low, high = found.interval(LEVEL)
         own = {f"{target} predicted": found.mean, f"{target} std": found.std}
-        own |= {f"{target} low": low, f"{target} high": high}
+        own |= {f"{target} low {100 * LEVEL:.0f} %": low, f"{target} high {100 * LEVEL:.0f} %": high}
         own |= {"epistemic std": found.epistemic_std, "aleatoric std": found.aleatoric_std}
     return pd.DataFrame(own, index=features.index)

@@ -47,12 +47,14 @@ class NewRows:
         """Where the answer for the new rows goes.
 
         Raises:
-            ArgumentError: if there are no new rows, or the answer would take their place.
+            ArgumentError: if there are no new rows, or the answer would take their place or has none.
         """
         if self.predict is None or not self.predict.is_file():
             raise ArgumentError(f"there is no file {str(self.predict)!r} (--predict)")
         if self.out is not None and self.out.absolute() == self.predict.absolute():
             raise ArgumentError(f"--out must be another file than --predict, which would be lost: {self.out}")
+        if self.out is not None and not self.out.absolute().parent.is_dir():
+            raise ArgumentError(f"there is no folder {str(self.out.absolute().parent)!r} (--out)")
         return self.out or self.predict.with_name(f"{self.predict.stem}-{command}.csv")
 
 

@@ -133,6 +133,8 @@ def fit_weights(
         check_positive("kl_weight", kl_weight),
         jnp.asarray(x[0]),
     )
+    if isinstance(method, type):
+        raise ArgumentError(f"method must be an object: {method.__name__}(), with its settings")
     if isinstance(method, WholeDataMethod):
         return method.draws(problem, jnp.asarray(x), jnp.asarray(y), key=key)
     if not isinstance(method, MinibatchMethod):

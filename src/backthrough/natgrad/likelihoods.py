@@ -280,9 +280,10 @@ class Bernoulli(eqx.Module):
         return ()
 
     def log_prob(self, outputs: Float[Array, "1"], y: Int[Array, ""], parameters: PyTree) -> Scalar:
-        """log p of the bit, nats."""
+        """log p of the bit, nats; NaN for what is none."""
         _check_scalar(y)
-        return jnp.where(y == 1, jax.nn.log_sigmoid(outputs[0]), jax.nn.log_sigmoid(-outputs[0]))
+        found = jnp.where(y == 1, jax.nn.log_sigmoid(outputs[0]), jax.nn.log_sigmoid(-outputs[0]))
+        return jnp.where((y == 0) | (y == 1), found, jnp.nan)
 
     def sample(self, outputs: Float[Array, "1"], parameters: PyTree, *, key: PRNGKey) -> Int[Array, ""]:
         """A bit."""
@@ -339,9 +340,9 @@ class Categorical(eqx.Module):
         return ()
 
     def log_prob(self, outputs: Float[Array, "out"], y: Int[Array, ""], parameters: PyTree) -> Scalar:
-        """log p of the class, nats."""
+        """log p of the class, nats; NaN for what is none."""
         _check_scalar(y)
-        return jax.nn.log_softmax(outputs)[y]
+        return jnp.where((y >= 0) & (y < self.n_outputs), jax.nn.log_softmax(outputs)[y], jnp.nan)
 
     def sample(self, outputs: Float[Array, "out"], parameters: PyTree, *, key: PRNGKey) -> Int[Array, ""]:
         """A class."""

@@ -9,7 +9,7 @@ import jax
 import optax
 from jaxtyping import Array
 
-from backthrough.core import PRNGKey, PyTree, check_choice, check_integer
+from backthrough.core import PRNGKey, PyTree, check_choice, check_integer, check_positive
 from backthrough.natgrad.blocks import Blocks
 from backthrough.natgrad.expected_gradient import FISHERS, Fisher, expected_gradient
 from backthrough.natgrad.fit import Problem, Training
@@ -170,6 +170,7 @@ def falling_late(learning_rate: float, n_steps: int) -> Callable[[Any], Any]:
 
 def _training(method: Any, problem: Problem, n_steps: int) -> Training:
     check_integer("n_samples", method.n_samples, minimum=1)
+    check_positive("learning_rate", method.learning_rate)
     check_choice("fisher", method.fisher, FISHERS)
     blocks = find_blocks(problem.model, problem.example, apply=problem.apply)
     likelihood, apply = problem.likelihood, problem.apply

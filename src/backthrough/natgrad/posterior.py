@@ -128,15 +128,16 @@ def load_posterior(path: str | Path, like: NaturalPosterior) -> NaturalPosterior
             )
     flat, structure = jax.tree_util.tree_flatten_with_path(like)
     leaves = [
-        jnp.asarray(arrays[jax.tree_util.keystr(where)]) if eqx.is_array(leaf) else leaf
+        jnp.asarray(arrays[jax.tree_util.keystr(where)], leaf.dtype) if eqx.is_array(leaf) else leaf
         for where, leaf in flat
     ]
     return jax.tree_util.tree_unflatten(structure, leaves)
 
 
 def _named_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Arrays by path; bfloat16 and its kin, which files do not know, in single precision."""
     return {
-        jax.tree_util.keystr(path): np.asarray(leaf)
+        jax.tree_util.keystr(path): np.asarray(leaf, np.float32 if leaf.dtype.kind == "V" else leaf.dtype)
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         if eqx.is_array(leaf)
     }

@@ -68,7 +68,9 @@ class GaussianPredictive(eqx.Module):
         return jnp.mean(jax.scipy.special.ndtr((y - self.means) / self.scales[:, None]), axis=0)
 
     def quantile(self, level: float) -> Float[Array, "row out"]:
-        """What a new target lies below with probability `level`.
+        """What a new target lies below with probability `level`, a Python number.
+
+        It has first derivatives, not second ones.
 
         Raises:
             ArgumentError: unless the level lies between 0 and 1.
@@ -84,8 +86,14 @@ class GaussianPredictive(eqx.Module):
             below = self.cdf(middle) < level
             return jnp.where(below, middle, low), jnp.where(below, high, middle)
 
-        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.min(ends, axis=0), jnp.max(ends, axis=0)))
-        return low + 0.5 * (high - low)
+        bracket = jax.lax.stop_gradient((jnp.min(ends, axis=0), jnp.max(ends, axis=0)))
+        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, bracket)
+        found = jax.lax.stop_gradient(low + 0.5 * (high - low))
+        # its derivative is that of the implicit function: minus the cdf's, divided by the density
+        cdf = self.cdf(found)
+        z = (found - self.means) / self.scales[:, None]
+        density = jnp.mean(jnp.exp(-0.5 * jnp.square(z)) / self.scales[:, None], axis=0) / (2 * jnp.pi) ** 0.5
+        return found - (cdf - jax.lax.stop_gradient(cdf)) / jax.lax.stop_gradient(density)
 
     def interval(self, level: float = 0.9) -> tuple[Float[Array, "row out"], Float[Array, "row out"]]:
         """The ends of the central interval that holds a new target with probability `level`."""
@@ -138,13 +146,14 @@ class ClassPredictive(eqx.Module):
         return jnp.maximum(self.entropy - self.aleatoric, 0.0)
 
     def log_prob(self, y: Int[Array, "row"]) -> Float[Array, "row"]:
-        """log of the mean probability of each row's class, nats."""
+        """log of the mean probability of each row's class, nats; NaN for what is no class."""
         if y.shape != self.log_probabilities.shape[1:2]:
             raise ArgumentError(
                 f"there are {self.log_probabilities.shape[1]} predictions and targets of shape {y.shape}"
             )
         own = jnp.take_along_axis(self.log_probabilities, y[None, :, None], axis=-1)[..., 0]
-        return log_mean_exp(own, axis=0)
+        is_class = (y >= 0) & (y < self.log_probabilities.shape[-1])
+        return jnp.where(is_class, log_mean_exp(own, axis=0), jnp.nan)
 
     def sample(self, n_samples: int, *, key: PRNGKey) -> Int[Array, "new row"]:
         """Classes drawn from the mean probabilities."""

@@ -21,6 +21,7 @@ from backthrough.natgrad.blocks import Blocks, Layer, Leaf, Leaves, leaves_of, w
 from backthrough.natgrad.fitted import Apply, call_model
 from backthrough.nets import Convolution
 
+NOT_CALLED = "no call of its layer is seen, or no gradient comes to it"
 CLOSE = 1e-3  # relative difference above which a layer's gradient is not that of its calls
 
 
@@ -83,14 +84,14 @@ class Tapped(eqx.Module):
     layer: Any
     input_probe: Array | None
     gradient_probe: Array | None
-    note: Callable[[Array, Array], None] | None = eqx.field(static=True, default=None)
+    watch: "Watch | None" = eqx.field(static=True, default=None)
 
     def __call__(self, x: Array, *args: Any, **options: Any) -> Array:
         """What the layer makes of `x`."""
         outputs = self.layer(x, *args, **options)
         inputs, gradient_shape = _as_rows(self.layer, x, outputs)
-        if self.note is not None:
-            self.note(inputs, outputs.reshape(gradient_shape))
+        if self.watch is not None:
+            self.watch.calls.append((inputs, outputs.reshape(gradient_shape)))
         if self.input_probe is None or self.gradient_probe is None:
             return outputs
         if isinstance(self.layer, eqx.nn.Conv):  # channels first
@@ -101,7 +102,22 @@ class Tapped(eqx.Module):
         return _show(inputs, flat, self.input_probe, self.gradient_probe).reshape(outputs.shape)
 
     def __getattr__(self, name: str) -> Any:
+        if self.watch is not None and name in ("weight", "bias"):
+            self.watch.is_read = True
         return getattr(self.layer, name)
+
+
+class Watch:
+    """What happens to a layer while the network is traced.
+
+    Attributes:
+        calls: Inputs and outputs of each call, as rows.
+        is_read: Whether its arrays were asked for outside its calls.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Array, Array]] = []
+        self.is_read = False
 
 
 def _as_rows(layer: Any, x: Array, outputs: Array) -> tuple[Array, tuple[int, ...]]:
@@ -276,21 +292,17 @@ def _is_stateful(node: Any) -> bool:
 
 def _candidates(model: PyTree, x: Array, apply: Apply, whys: dict[str, str]) -> list[Layer]:
     """Layers as their calls find them; `whys` is told why others are none."""
-    calls: dict[str, list[tuple[Any, Any]]] = {}
-
-    def tap(path: str, layer: Any) -> Any:
-        return Tapped(layer, None, None, lambda *call: calls.setdefault(path, []).append(call))
-
-    eqx.filter_eval_shape(apply, _tap(model, tap), x)
+    watched = {path: Watch() for path in _layers_of(model)}
+    eqx.filter_eval_shape(apply, _tap(model, lambda path, layer: Tapped(layer, None, None, watched[path])), x)
     found = []
     for path, node in _layers_of(model).items():
         weight, bias = node.weight, node.bias
         own = [f"{path}.weight"] + ([f"{path}.bias"] if bias is not None else [])
-        reason = _unsuitable(node, calls.get(path, []))
+        reason = _unsuitable(node, watched[path])
         if reason:
             whys.update({name: reason for name in own if name in whys})
             continue
-        inputs, outputs = calls[path][0]
+        inputs, outputs = watched[path].calls[0]
         found.append(
             Layer(
                 path,
@@ -308,18 +320,22 @@ def _candidates(model: PyTree, x: Array, apply: Apply, whys: dict[str, str]) -> 
     return found
 
 
-def _unsuitable(node: Any, calls: list[Any]) -> str:
+def _unsuitable(node: Any, watch: Watch) -> str:
     """Why a layer can't be tapped, or nothing."""
     arrays = [node.weight] if node.bias is None else [node.weight, node.bias]
     if not all(eqx.is_inexact_array(own) for own in arrays):
         return "a part of its layer is not floating-point numbers"
-    if not calls:
-        return "its layer is not called"
+    if node.weight.ndim != (2 + node.num_spatial_dims if isinstance(node, eqx.nn.Conv) else 2):
+        return "its layer is a stack of layers"
+    if not watch.calls:
+        return NOT_CALLED
+    if watch.is_read:
+        return "it is used outside its layer's calls too"
     if isinstance(node, eqx.nn.Conv) and node.groups != 1:
         return "its convolution has groups"
     if isinstance(node, eqx.nn.Conv) and node.padding_mode != "ZEROS":
         return "its convolution is not padded by zeros"
-    if len(calls) > 1 and not isinstance(node, eqx.nn.Linear):
+    if len(watch.calls) > 1 and not isinstance(node, eqx.nn.Linear):
         return "its convolution is called several times"
     return ""
 
@@ -339,7 +355,7 @@ def _uses_seen(
         n_uses = round(float(np.mean(inputs[..., -1])))
         reason = ""
         if n_uses == 0:
-            reason = "its layer is not called"
+            reason = NOT_CALLED
         elif n_uses > 1 and layer.n_places:
             reason = "its convolution is called several times"
         elif n_uses == 1:

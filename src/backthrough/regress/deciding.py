@@ -13,7 +13,8 @@ from backthrough.core import DataError
 Kind = Literal["number", "category", "yes or no", "date", "left out"]
 TRUTHS: dict[Any, float] = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0, 1.0: 1.0, 0.0: 0.0}
 EPOCH, DAY = pd.Timestamp("1970-01-01", tz="UTC"), pd.Timedelta(days=1)
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?$")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}([T ].*)?$")
+MOSTLY = 0.8  # part of the different texts that are dates, above which the others are mistakes
 ALL_DIFFERENT = 0.9  # part of the texts that differ, from which on a column names its rows
 CODES = 10  # whole numbers of so few values may be codes, which the decision says
 ROUNDING = 1e-12  # spread beside the size of the numbers below which they are all the same
@@ -121,7 +122,7 @@ def _kind(present: pd.Series) -> Kind:
     texts = [str(value) for value in values]
     if {text.lower() for text in texts} in ({"true", "false"}, {"yes", "no"}):
         return "yes or no"
-    if all(DATE.match(text) for text in texts):
+    if sum(bool(DATE.match(text)) for text in texts) > MOSTLY * len(texts):
         return "date"
     return "category"
 
@@ -151,6 +152,8 @@ def _parsed(kind: Kind, present: pd.Series) -> Float[np.ndarray, "row"]:
     if kind == "yes or no":
         keys = [cell.lower() if isinstance(cell, str) else float(cell) for cell in present]
         return np.array([TRUTHS[key] for key in keys])
+    if present.dtype.kind not in "biufO":
+        raise TypeError(f"{present.dtype} is no number")
     return present.to_numpy(np.float64)
 
 
@@ -158,7 +161,10 @@ def _parsed_alone(name: str, kind: Kind, cell: pd.Series) -> Float[np.ndarray, "
     try:
         return _parsed(kind, cell)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
-        what = {"date": "an ISO date such as 2024-03-01", "yes or no": "true or false, yes or no"}
+        what = {
+            "date": "an ISO date such as 2024-03-01, as others in it are",
+            "yes or no": "true or false, yes or no",
+        }
         message = f"{_place(name, cell)} is not {what.get(kind, 'a number')}: {cell.iloc[0]!r}"
         raise DataError(message) from error
 

@@ -15,6 +15,8 @@ from backthrough.core import DataError
 from backthrough.regress.columns import ColumnEncoder
 from backthrough.regress.deciding import Decisions, is_constant
 
+FARTHEST = 1e15  # standard deviations: squares of more overflow in single precision
+
 Rows = pd.DataFrame | Float[np.ndarray, "row column"]
 
 
@@ -65,7 +67,15 @@ class Features:
     def __call__(self, rows: Rows) -> Float[np.ndarray, "row feature"]:
         """The numbers standardised; constant columns are 0."""
         useful = self.scale > 0
-        return np.where(useful, (self.numbers(rows) - self.mean) / np.where(useful, self.scale, 1.0), 0.0)
+        found = np.where(useful, (self.numbers(rows) - self.mean) / np.where(useful, self.scale, 1.0), 0.0)
+        far = np.abs(found) > FARTHEST
+        if far.any():
+            row, column = np.argwhere(far)[0]
+            raise DataError(
+                f"row {row} lies {abs(found[row, column]):.0e} standard deviations from the mean of training "
+                f"in number {column} of its columns: nothing can be said so far out (at most {FARTHEST:.0e})"
+            )
+        return found
 
     @property
     def decisions(self) -> Decisions:

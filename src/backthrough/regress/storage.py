@@ -24,7 +24,11 @@ def save_estimator(model: Any, path: str | Path, arrays: Mapping[str, np.ndarray
         parameters["random_state"] = None
     if not isinstance(parameters["method"], str):
         parameters["method"] = repr(parameters["method"])
-    parameters |= {name: list(parameters[name]) for name in ("hidden_sizes", "categories")}
+    parameters["hidden_sizes"] = [int(size) for size in parameters["hidden_sizes"]]
+    parameters["categories"] = [str(name) for name in parameters["categories"]]
+    parameters = {
+        name: value.item() if isinstance(value, np.generic) else value for name, value in parameters.items()
+    }
     names = getattr(model, "feature_names_in_", None)
     weights = {f"weight {index}": array for index, array in enumerate(model.weights_)}
     save_model(

@@ -285,7 +285,7 @@ def test_two_hundred_thousand_rows():
     x = random.normal(size=(200_000, 6))
     y = x[:, 0] + random.normal(0, 0.5, 200_000)
     model = BayesianRegressor(Simple(), n_epochs=1, n_samples=50, random_state=0).fit(x, y)
-    assert model.batch_size_ == 100
+    assert model.batch_size_ == 400
     mean, std = model.predict(x, return_std=True)
     assert mean.shape == (200_000,)
     assert 0.4 < np.sqrt(np.mean((mean - y) ** 2)) < 0.6

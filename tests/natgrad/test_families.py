@@ -349,3 +349,30 @@ def test_wrong_use_is_refused():
     large = eqx.nn.MLP(50, 2, 100, 1, key=KEY)
     with pytest.raises(ArgumentError, match="too large"):
         noisy_full(find_blocks(large, jnp.ones(50)), n_data=10).init(eqx.filter(large, eqx.is_inexact_array))
+
+
+def test_the_order_of_a_batch_is_of_no_matter():
+    likelihood, y = LIKELIHOODS["categorical"]
+    model, order = network(), jax.random.permutation(KEY, 12)
+    blocks, found = seen_by(model, likelihood, y)
+    _, other = seen_by(model, likelihood, y[order], x=X[order])
+    updates, changed = (one_step(noisy_kfac, model, own, blocks)[0] for own in (found, other))
+    for path, own in leaves_of(updates).items():
+        np.testing.assert_allclose(own, leaves_of(changed)[path], atol=1e-5)
+
+
+def test_between_two_refreshes_frames_stay_and_factors_move_on():
+    likelihood, y = LIKELIHOODS["gaussian"]
+    model = network()
+    blocks, found = seen_by(model, likelihood, y)
+    transform = noisy_kfac(blocks, n_data=50, refresh_every=3)
+    states = [transform.init(eqx.filter(model, eqx.is_inexact_array))]
+    for _ in range(3):
+        states.append(transform.update(found.gradient, states[-1], curvature=found.curvature)[1])
+    name = blocks.layers[0].name
+    frames = [state.kept.frames[name].left_values for state in states]
+    factors = [jnp.linalg.eigvalsh(state.kept.factors[name].inputs) for state in states]
+    np.testing.assert_allclose(frames[1], factors[1], atol=1e-5)
+    np.testing.assert_array_equal(frames[2], frames[1])
+    assert np.abs(factors[2] - factors[1]).max() > 1e-3
+    np.testing.assert_allclose(frames[3], factors[3], atol=1e-5)

@@ -141,6 +141,15 @@ def test_what_is_no_class_has_no_probability():
     assert np.isnan(Bernoulli().log_prob(jnp.zeros(1), jnp.array(2), ()))
 
 
+def test_between_modes_far_apart_a_quantile_has_a_value():
+    """The density there is 0 in single precision, and so the derivative is none."""
+    middle = MIXTURE.quantile(0.5)
+    assert np.isfinite(middle).all()
+    assert -50 < middle[1, 0] < 50
+    many = jax.vmap(MIXTURE.quantile)(jnp.array([0.05, 0.95]))
+    np.testing.assert_allclose(many[0], MIXTURE.quantile(0.05), rtol=1e-5)
+
+
 def test_draws_of_targets_have_the_variance_of_the_mixture():
     """Of 20,000, within 6.5 standard errors of a variance with the mixture's fourth moment (below 4)."""
     p = GaussianPredictive(MIXTURE.means[:, :1], MIXTURE.scales)

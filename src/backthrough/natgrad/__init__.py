@@ -16,20 +16,17 @@ from backthrough.natgrad.fit import (
     Problem,
     Training,
     WholeDataMethod,
-    checked_data,
     fit_weights,
 )
 from backthrough.natgrad.fitted import Draws, Fitted, WeightPosterior
 from backthrough.natgrad.likelihoods import (
     Bernoulli,
     Categorical,
-    FixedNoise,
-    GammaNoise,
-    GammaPosterior,
     Gaussian,
     Likelihood,
 )
 from backthrough.natgrad.methods import NoisyAdam, NoisyEKFAC, NoisyFull, NoisyKFAC
+from backthrough.natgrad.noise import FixedNoise, GammaNoise, GammaPosterior
 from backthrough.natgrad.noisy_adam import noisy_adam
 from backthrough.natgrad.noisy_ekfac import noisy_ekfac
 from backthrough.natgrad.noisy_full import noisy_full
@@ -73,7 +70,6 @@ __all__ = [
     "Training",
     "WeightPosterior",
     "WholeDataMethod",
-    "checked_data",
     "expected_gradient",
     "find_blocks",
     "fit_weights",

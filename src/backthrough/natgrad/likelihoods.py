@@ -1,6 +1,6 @@
 """What the outputs of a network say about a target, and what the Fisher information needs of it."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, Scalar, check_integer, check_positive
+from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, Scalar, check_integer
+from backthrough.natgrad.noise import FixedNoise, GammaNoise
 from backthrough.natgrad.predictive import ClassPredictive, GaussianPredictive
 
 
@@ -72,78 +73,6 @@ class Likelihood(Protocol):
         ...
 
 
-class FixedNoise(eqx.Module):
-    """Noise whose standard deviation is known.
-
-    Attributes:
-        scale: Standard deviation, one number or one for each output.
-
-    Raises:
-        ArgumentError: unless it is finite and above zero.
-    """
-
-    scale: float | tuple[float, ...] = eqx.field(static=True)
-
-    def __init__(self, scale: float | tuple[float, ...] = 1.0):
-        for own in np.ravel(scale):
-            check_positive("scale", own)
-        self.scale = tuple(scale) if isinstance(scale, tuple) else float(scale)
-
-
-class GammaNoise(eqx.Module):
-    """Noise whose precision has a Gamma prior and is learned with the weights.
-
-    The posterior is a Gamma distribution too, and its update for a minibatch is the natural-gradient step of
-    a conjugate model (Hoffman et al. 2013, eq. 17): a step of size 1 on all data is the exact optimum given
-    the weights' posterior.
-
-    Attributes:
-        shape: Of the prior. The paper's experiments have 6.
-        rate: Of the prior, in squared units of the target. The paper's experiments have 6.
-        initial: Precision in the mean that learning starts from.
-        step_size: Of the minibatch updates, in (0, 1].
-        per_output: Whether each output has a noise of its own.
-
-    Raises:
-        ArgumentError: unless shape, rate, initial and step_size are above zero and step_size is at most 1.
-    """
-
-    shape: float = eqx.field(static=True)
-    rate: float = eqx.field(static=True)
-    initial: float = eqx.field(static=True)
-    step_size: float = eqx.field(static=True)
-    per_output: bool = eqx.field(static=True)
-
-    def __init__(
-        self,
-        shape: float = 1.0,
-        rate: float = 0.02,
-        *,
-        initial: float = 1.0,
-        step_size: float = 0.01,
-        per_output: bool = False,
-    ):
-        self.shape = check_positive("shape", shape)
-        self.rate = check_positive("rate", rate)
-        self.initial = check_positive("initial", initial)
-        self.step_size = check_positive("step_size", step_size)
-        if step_size > 1:
-            raise ArgumentError(f"step_size must be at most 1, got {step_size}")
-        self.per_output = per_output
-
-
-class GammaPosterior(NamedTuple):
-    """q(precision), one for all outputs or one for each.
-
-    Attributes:
-        shape: Shape parameters.
-        rate: Rate parameters.
-    """
-
-    shape: Float[Array, "noise"]
-    rate: Float[Array, "noise"]
-
-
 class Gaussian(eqx.Module):
     """y = outputs + noise, the noise Gaussian and independent for each output.
 
@@ -164,26 +93,15 @@ class Gaussian(eqx.Module):
     def __init__(self, noise: FixedNoise | GammaNoise | None = None, n_outputs: int = 1):
         self.noise = GammaNoise() if noise is None else noise
         self.n_outputs = check_integer("n_outputs", n_outputs, minimum=1)
-        if isinstance(self.noise, FixedNoise) and np.size(self.noise.scale) not in (1, n_outputs):
-            raise ArgumentError(
-                f"there are {np.size(self.noise.scale)} noise scales and {n_outputs} outputs; give one, "
-                "or one each"
-            )
+        self.noise.init(n_outputs)  # refuses scales for another number of outputs
 
     def init(self) -> PyTree:
         """The precision of each output, or the posterior of what is to be learned."""
-        if isinstance(self.noise, FixedNoise):
-            return jnp.broadcast_to(jnp.asarray(self.noise.scale) ** -2.0, (self.n_outputs,))
-        size = self.n_outputs if self.noise.per_output else 1
-        shape = jnp.full(size, self.noise.shape)
-        return GammaPosterior(shape, shape / self.noise.initial)
+        return self.noise.init(self.n_outputs)
 
     def draw(self, state: PyTree, *, key: PRNGKey) -> Float[Array, "out"]:
         """Precisions of the outputs."""
-        if isinstance(self.noise, FixedNoise):
-            return state
-        precision = jax.random.gamma(key, state.shape) / state.rate
-        return jnp.broadcast_to(precision, (self.n_outputs,))
+        return self.noise.draw(state, self.n_outputs, key=key)
 
     def log_prob(
         self, outputs: Float[Array, "out"], y: Float[Array, "out"], parameters: Float[Array, "out"]
@@ -215,33 +133,13 @@ class Gaussian(eqx.Module):
         kl_weight: Any,
     ) -> PyTree:
         """q(precision) after a minibatch; a fixed noise stays what it is."""
-        if isinstance(self.noise, FixedNoise):
-            return state
         _check_same_shape(outputs[0], y)
         squares = jnp.mean(jnp.square(outputs - y), axis=(0, 1))
-        weight = n_data / (2 * kl_weight)
-        if not self.noise.per_output:
-            squares, weight = jnp.sum(squares)[None], weight * self.n_outputs
-            squares = squares / self.n_outputs
-        size = self.noise.step_size
-        shape = self.noise.shape + weight
-        rate = self.noise.rate + weight * squares
-        return GammaPosterior((1 - size) * state.shape + size * shape, (1 - size) * state.rate + size * rate)
+        return self.noise.learn(state, squares, n_data / (2 * kl_weight))
 
     def kl(self, state: PyTree) -> Scalar:
         """That of the Gamma posteriors from their prior; 0 for a fixed noise."""
-        if isinstance(self.noise, FixedNoise):
-            return jnp.zeros(())
-        shape, rate = state
-        log, digamma, log_gamma = jnp.log, jax.scipy.special.digamma, jax.scipy.special.gammaln
-        prior_shape, prior_rate = self.noise.shape, self.noise.rate
-        return jnp.sum(
-            (shape - prior_shape) * digamma(shape)
-            - log_gamma(shape)
-            + log_gamma(prior_shape)
-            + prior_shape * (log(rate) - log(prior_rate))
-            + shape * (prior_rate / rate - 1)
-        )
+        return self.noise.kl(state)
 
     def predictive(
         self, outputs: Float[Array, "sample row out"], parameters: Float[Array, "sample out"]

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, check_integer, log_mean_exp
@@ -67,16 +68,15 @@ class GaussianPredictive(eqx.Module):
         self._check(y)
         return jnp.mean(jax.scipy.special.ndtr((y - self.means) / self.scales[:, None]), axis=0)
 
-    def quantile(self, level: float) -> Float[Array, "row out"]:
-        """What a new target lies below with probability `level`, a Python number.
+    def quantile(self, level: Any) -> Float[Array, "row out"]:
+        """What a new target lies below with probability `level`, one number.
 
         It has first derivatives, not second ones.
 
         Raises:
             ArgumentError: unless the level lies between 0 and 1.
         """
-        if not 0 < level < 1:
-            raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
+        _check_level(level)
         z = jnp.clip(jax.scipy.special.ndtri(level), -Z_MOST, Z_MOST)
         ends = self.means + z * self.scales[:, None]  # the mixture's quantile lies between its parts'
 
@@ -89,16 +89,14 @@ class GaussianPredictive(eqx.Module):
         bracket = jax.lax.stop_gradient((jnp.min(ends, axis=0), jnp.max(ends, axis=0)))
         low, high = jax.lax.fori_loop(0, BISECTIONS, halve, bracket)
         found = jax.lax.stop_gradient(low + 0.5 * (high - low))
-        # its derivative is that of the implicit function: minus the cdf's, divided by the density
         cdf = self.cdf(found)
         z = (found - self.means) / self.scales[:, None]
         density = jnp.mean(jnp.exp(-0.5 * jnp.square(z)) / self.scales[:, None], axis=0) / (2 * jnp.pi) ** 0.5
-        return found - (cdf - jax.lax.stop_gradient(cdf)) / jax.lax.stop_gradient(density)
+        return _with_derivative(found, cdf, density)
 
     def interval(self, level: float = 0.9) -> tuple[Float[Array, "row out"], Float[Array, "row out"]]:
         """The ends of the central interval that holds a new target with probability `level`."""
-        if not 0 < level < 1:
-            raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
+        _check_level(level)
         return self.quantile(0.5 - level / 2), self.quantile(0.5 + level / 2)
 
     def sample(self, n_samples: int, *, key: PRNGKey) -> Float[Array, "new row out"]:
@@ -114,6 +112,24 @@ class GaussianPredictive(eqx.Module):
     def _check(self, y: Array) -> None:
         if y.shape != self.means.shape[1:]:
             raise ArgumentError(f"predictions have shape {self.means.shape[1:]} and targets {y.shape}")
+
+
+@jax.custom_jvp
+def _with_derivative(quantile: Array, cdf: Array, density: Array) -> Array:
+    """The quantile, with the derivative of an implicit function: minus the cdf's, divided by the density."""
+    return quantile
+
+
+@_with_derivative.defjvp
+def _derivative(primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]) -> Any:
+    quantile, _, density = primals
+    return quantile, -tangents[1] / density
+
+
+def _check_level(level: Any) -> None:
+    """Refuses a level that is none; one that is traced isn't known."""
+    if not isinstance(level, Tracer) and not 0 < level < 1:
+        raise ArgumentError(f"level must lie between 0 and 1, got {level!r}")
 
 
 class ClassPredictive(eqx.Module):

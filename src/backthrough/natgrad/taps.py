@@ -22,7 +22,7 @@ from backthrough.natgrad.fitted import Apply, call_model
 from backthrough.nets import Convolution
 
 NOT_CALLED = "no call of its layer is seen, or no gradient comes to it"
-CLOSE = 1e-3  # relative difference above which a layer's gradient is not that of its calls
+CLOSE, CLOSE_IN_HALF = 1e-3, 0.1  # relative difference above which a layer's gradient isn't its calls'
 
 
 class Seen(eqx.Module):
@@ -363,7 +363,7 @@ def _uses_seen(
             product = inputs.T @ np.atleast_2d(gradients)
             wanted = np.asarray(layer.gather(exact), np.float64)
             scale = np.abs(inputs).T @ np.abs(np.atleast_2d(gradients)) + np.abs(wanted)
-            tolerance = CLOSE if wanted.dtype.itemsize and exact[layer.weight].dtype.itemsize > 2 else 0.1
+            tolerance = CLOSE if exact[layer.weight].dtype.itemsize > 2 else CLOSE_IN_HALF
             if np.any(np.abs(product - wanted) > tolerance * scale.max()):
                 reason = "it is used outside its layer's calls too"
         if reason:

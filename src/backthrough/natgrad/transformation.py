@@ -205,11 +205,11 @@ def noisy(
         }
         corrected = {path: own / (1 - now.momentum**count) for path, own in momentum.items()}
         new = NoisyState(count, momentum, kept, now, family, state.blocks)
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        spectra = new.spectra(now.intrinsic + now.damping)
+        length = learning_rate(state.count) if callable(learning_rate) else learning_rate
         steps: dict[str, Array] = {}
         for block in state.blocks:
-            spectrum = new.spectra(now.intrinsic + now.damping)[block.name]
-            steps |= block.scatter(rate * _solve(spectrum, block.gather(corrected)))
+            steps |= block.scatter(length * _solve(spectra[block.name], block.gather(corrected)))
         return with_leaves(updates, steps), new
 
     return optax.GradientTransformationExtraArgs(init, update)

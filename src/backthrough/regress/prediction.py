@@ -14,9 +14,6 @@ from backthrough.core import ArgumentError, check_integer, seed_of
 from backthrough.natgrad import GaussianPredictive
 from backthrough.regress.network import CHUNK
 
-FAR = 9.0  # standard deviations: no level that a float can hold lies beyond
-BISECTIONS = 45
-
 Numbers = Float[np.ndarray, "..."]
 
 
@@ -191,19 +188,5 @@ def _cdf(own: GaussianPredictive, y: Array) -> Array:
 
 @eqx.filter_jit
 def _quantiles(own: GaussianPredictive, levels: Array) -> Array:
-    """By bisection, for all levels in one program; shape (row, level, output)."""
-
-    def of(level: Array) -> Array:
-        ends = own.means + jnp.clip(jax.scipy.special.ndtri(level), -FAR, FAR) * own.scales[:, None]
-
-        def halve(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-            low, high = bracket
-            middle = low + 0.5 * (high - low)
-            below = own.cdf(middle) < level
-            return jnp.where(below, middle, low), jnp.where(below, high, middle)
-
-        start = jnp.min(ends, axis=0), jnp.max(ends, axis=0)  # a mixture's quantile lies between its parts'
-        low, high = jax.lax.fori_loop(0, BISECTIONS, halve, start)
-        return low + 0.5 * (high - low)
-
-    return jax.vmap(of, out_axes=1)(levels)
+    """For all levels in one program; shape (row, level, output)."""
+    return jax.vmap(own.quantile, out_axes=1)(levels)

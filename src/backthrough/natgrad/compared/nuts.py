@@ -14,7 +14,8 @@ from numpyro.diagnostics import split_gelman_rubin
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer
 from backthrough.natgrad.fit import Problem
 from backthrough.natgrad.fitted import Draws, outputs_of
-from backthrough.natgrad.likelihoods import GammaNoise, Gaussian
+from backthrough.natgrad.likelihoods import Gaussian
+from backthrough.natgrad.noise import GammaNoise
 
 FEWEST_DRAWS = 4  # of a chain, so that each half has a variance
 

@@ -2,17 +2,9 @@
 
 from typing import Any
 
-from backthrough.natgrad import (
-    MAP,
-    BayesByBackprop,
-    GammaNoise,
-    Gaussian,
-    MCDropout,
-    NoisyAdam,
-    NoisyEKFAC,
-    NoisyFull,
-    NoisyKFAC,
-)
+from backthrough import natgrad
+from backthrough.natgrad import GammaNoise, Gaussian
+from backthrough.regress import METHODS
 
 NOISES = {"paper": (6.0, 6.0), "weak": (1.0, 0.02)}
 
@@ -26,15 +18,8 @@ def method_named(name: str, *, damping_style: Any = "factored", learning_rate: f
         learning_rate: Another than the method's own.
     """
     own: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
-    return {
-        "noisy-kfac": lambda: NoisyKFAC(damping_style=damping_style, **own),
-        "noisy-ekfac": lambda: NoisyEKFAC(**own),
-        "noisy-adam": lambda: NoisyAdam(**own),
-        "noisy-full": lambda: NoisyFull(**own),
-        "bayes-by-backprop": lambda: BayesByBackprop(**own),
-        "mc-dropout": lambda: MCDropout(**own),
-        "map": lambda: MAP(**own),
-    }[name]()
+    own |= {"damping_style": damping_style} if name == "noisy-kfac" else {}
+    return getattr(natgrad, METHODS[name])(**own)
 
 
 def likelihood_named(noise: str) -> Gaussian:

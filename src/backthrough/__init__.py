@@ -38,6 +38,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "datasets",
         "density",
         "estimators",
+        "explain",
         "flows",
         "forecast",
         "latent",

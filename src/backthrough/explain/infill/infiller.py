@@ -1,0 +1,54 @@
+"""What fills in hidden features, and the test that it reads none of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Shaped
+
+from backthrough.core import ArgumentError, PRNGKey, check_integer, check_key
+
+Example = Float[Array, "..."]
+Mask = Bool[Array, "..."]
+
+
+@runtime_checkable
+class Infiller(Protocol):
+    """Draws what hidden features of ONE example might be, given those that are kept.
+
+    Kept features come back bit by bit as they are, and hidden ones are never read (`check_infiller` tests
+    both), so what is drawn is evidence of what is kept alone.
+
+    Attributes:
+        conditional: Whether what is drawn depends on kept values or on the mask. Where it does, gradients
+            through relaxed masks are biased.
+        leaks: Whether hidden features are read, as a blur does; `explain` says so in its result.
+    """
+
+    conditional: bool
+    leaks: bool
+
+    def sample(
+        self, x: Example, mask: Mask, *, key: PRNGKey, n_samples: int
+    ) -> Shaped[Array, "sample ..."]:
+        """Draws of the whole example.
+
+        Args:
+            x: One example, of any shape.
+            mask: Of the same shape; True where a feature is kept.
+            key: Typed key.
+            n_samples: How many draws.
+
+        Returns:
+            Shape (n_samples, *x.shape), in the type of x.
+        """
+        ...
+
+
+def keep(x: Example, mask: Mask, filled: Shaped[Array, "sample ..."]) -> Shaped[Array, "sample ..."]:
+    """What every infiller ends with: kept features of x, the others as filled in, in the type of x."""
+    return jnp.where(mask, x, filled.astype(x.dtype))

@@ -1,16 +1,11 @@
 """What fills in hidden features, and the test that it reads none of them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
-from backthrough.core import ArgumentError, PRNGKey, check_integer, check_key
+from backthrough.core import PRNGKey
 
 Example = Float[Array, "..."]
 Mask = Bool[Array, "..."]
@@ -32,9 +27,7 @@ class Infiller(Protocol):
     conditional: bool
     leaks: bool
 
-    def sample(
-        self, x: Example, mask: Mask, *, key: PRNGKey, n_samples: int
-    ) -> Shaped[Array, "sample ..."]:
+    def sample(self, x: Example, mask: Mask, *, key: PRNGKey, n_samples: int) -> Shaped[Array, "sample ..."]:
         """Draws of the whole example.
 
         Args:

@@ -15,7 +15,7 @@ from backthrough.recipes.explain.cells import SIDE, Windows
 from backthrough.train import Batches, Run, fit, mean_over_shards, schedule
 
 CHANNELS = (16, 32, 32)
-N_STEPS, BATCH_SIZE, LEARNING_RATE = 300, 64, 3e-3
+N_STEPS, BATCH_SIZE, LEARNING_RATE = 300, 64, 1e-3
 Window = Float[Array, "32 32 3"]
 
 

@@ -35,7 +35,9 @@ def _cells(key: PRNGKey, height: int, width: int) -> Bool[Array, "height width"]
     side = jnp.array(CELLS)[jax.random.randint(side_key, (), 0, len(CELLS))]
     offsets = jax.random.randint(offset_key, (2,), 0, max(CELLS)) % side
     kept = jax.random.uniform(cell_key, (height + 1, width + 1)) < jax.random.uniform(part_key)
-    rows, columns = (_cell_of(length, side, offset) for length, offset in zip((height, width), offsets))
+    rows, columns = (
+        _cell_of(length, side, offset) for length, offset in zip((height, width), offsets, strict=True)
+    )
     return kept[rows][:, columns]
 
 
@@ -46,7 +48,7 @@ def _cell_of(length: int, side: Int[Array, ""], offset: Int[Array, ""]) -> Int[A
 
 def _rectangle(key: PRNGKey, height: int, width: int) -> Bool[Array, "height width"]:
     sides = jax.random.uniform(key, (2, 2))
-    rows, columns = (_stretch(own, length) for own, length in zip(sides, (height, width)))
+    rows, columns = (_stretch(own, length) for own, length in zip(sides, (height, width), strict=True))
     return rows[:, None] & columns
 
 

@@ -1,5 +1,7 @@
 """A small network from an image with holes to the image without."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -54,7 +56,7 @@ class UNet(eqx.Module):
 
     def __init__(self, n_in: int, n_out: int, widths: tuple[int, ...], *, key: PRNGKey):
         keys = iter(jax.random.split(key, 4 * len(widths) + 2))
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(itertools.pairwise(widths))
         self.entry = Convolution(n_in * PATCH**2, widths[0], 3, padding=1, key=next(keys))
         self.down = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
         self.shrink = tuple(Convolution(fine, coarse, 2, stride=2, key=next(keys)) for fine, coarse in steps)

@@ -16,7 +16,7 @@ METHODS = ("conditional", "leaks", "sample")
 
 
 def check_infiller(
-    infiller: Infiller, x: Shaped[np.ndarray | Array, "example ..."], *, key: PRNGKey, n_masks: int = 4
+    infiller: Any, x: Shaped[np.ndarray | Array, "..."], *, key: PRNGKey, n_masks: int = 4
 ) -> None:
     """Refuses an infiller that changes kept features, or whose draws depend on hidden ones.
 
@@ -25,7 +25,7 @@ def check_infiller(
     comes back must not differ in a single bit. With `leaks=True` the hidden features stay as they are.
 
     Args:
-        infiller: What is tested; for one `NumpyInfiller` too.
+        infiller: What is tested: any `Infiller`, one's own too.
         x: Examples along a leading axis; no more than `n_masks` of them are used.
         key: Determines masks and draws.
         n_masks: How many masks, two or more; each costs ten draws, in a handful of calls.

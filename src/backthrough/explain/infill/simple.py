@@ -39,9 +39,13 @@ class Constant(eqx.Module):
         Raises:
             ArgumentError: if the value does not fit the example.
         """
-        if np.broadcast_shapes(x.shape, self.value.shape) != x.shape:
-            raise ArgumentError(f"a value of shape {self.value.shape} does not fit x of shape {x.shape}")
-        return keep(x, mask, repeat(jnp.broadcast_to(self.value, x.shape), n_samples))
+        try:
+            value = jnp.broadcast_to(self.value, x.shape)
+        except ValueError as error:
+            raise ArgumentError(
+                f"a value of shape {self.value.shape} does not fit x of shape {x.shape}"
+            ) from error
+        return keep(x, mask, repeat(value, n_samples))
 
 
 class Mean(eqx.Module):

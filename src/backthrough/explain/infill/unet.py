@@ -10,6 +10,8 @@ from jaxtyping import Array, Float
 from backthrough.core import PRNGKey
 from backthrough.nets import Convolution
 
+RELU = 2**0.5  # gain that makes up for what a ReLU cuts off
+RESIDUAL = 0.3  # gain of what a block adds at first
 PATCH = 2  # pixels of a side that the first layer takes together
 Image = Float[Array, "height width channel"]
 
@@ -22,12 +24,12 @@ class Residual(eqx.Module):
 
     def __init__(self, width: int, *, key: PRNGKey):
         first, second = jax.random.split(key)
-        self.first = Convolution(width, width, 3, padding=1, key=first)
-        self.second = Convolution(width, width, 3, padding=1, key=second)
+        self.first = _convolution(width, width, 3, padding=1, gain=RELU, key=first)
+        self.second = _convolution(width, width, 3, padding=1, gain=RESIDUAL, key=second)
 
     def __call__(self, x: Image) -> Image:
         """The block's output."""
-        return x + self.second(jax.nn.gelu(self.first(jax.nn.gelu(x))))
+        return x + self.second(jax.nn.relu(self.first(jax.nn.relu(x))))
 
 
 class UNet(eqx.Module):
@@ -57,13 +59,13 @@ class UNet(eqx.Module):
     def __init__(self, n_in: int, n_out: int, widths: tuple[int, ...], *, key: PRNGKey):
         keys = iter(jax.random.split(key, 4 * len(widths) + 2))
         steps = list(itertools.pairwise(widths))
-        self.entry = Convolution(n_in * PATCH**2, widths[0], 3, padding=1, key=next(keys))
+        self.entry = _convolution(n_in * PATCH**2, widths[0], 3, padding=1, key=next(keys))
         self.down = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
         self.shrink = tuple(Convolution(fine, coarse, 2, stride=2, key=next(keys)) for fine, coarse in steps)
         self.bottom = (Residual(widths[-1], key=next(keys)),)
-        self.widen = tuple(Convolution(fine + coarse, fine, 1, key=next(keys)) for fine, coarse in steps)
+        self.widen = tuple(_convolution(fine + coarse, fine, 1, key=next(keys)) for fine, coarse in steps)
         self.up = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
-        self.exit = Convolution(widths[0], n_out * PATCH**2, 3, padding=1, key=next(keys))
+        self.exit = _convolution(widths[0], n_out * PATCH**2, 3, padding=1, key=next(keys))
 
     def __call__(self, x: Image) -> Image:
         """An image of the same sides."""
@@ -81,7 +83,16 @@ class UNet(eqx.Module):
         for block, widen, skip in reversed(list(zip(self.up, self.widen, skipped, strict=True))):
             x = jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1)
             x = block(widen(jnp.concatenate([skip, x], axis=-1)))
-        return _from_patches(self.exit(jax.nn.gelu(x)))[:height, :width]
+        return _from_patches(self.exit(jax.nn.relu(x)))[:height, :width]
+
+
+def _convolution(
+    n_in: int, n_out: int, size: int, *, stride: int = 1, padding: int = 0, gain: float = 1.0, key: PRNGKey
+) -> Convolution:
+    """One whose output varies as much as its input, times the gain, and has no bias at first."""
+    layer = Convolution(n_in, n_out, size, stride=stride, padding=padding, key=key)
+    weight = gain * 3**0.5 * layer.weight  # which are uniform, with a third of the variance
+    return eqx.tree_at(lambda own: (own.weight, own.bias), layer, (weight, jnp.zeros(n_out)))
 
 
 def _to_patches(x: Image) -> Image:

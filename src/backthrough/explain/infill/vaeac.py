@@ -68,7 +68,7 @@ class VAEAC(eqx.Module):
         Args:
             X: Rows of a table, or examples of any shape, along the leading axis.
             key: Determines weights, masks, noise and order.
-            one_hot: Features that are one category written as one-hot, such as ((2, 3, 4), (5, 6)), counted in
+            one_hot: Features that are one category as one-hot, such as ((2, 3, 4), (5, 6)), counted in
                 a flat example; they are drawn as a whole. `"last"` for a sequence of letters, shape (place,
                 letter).
             n_steps: Of Adam.

@@ -7,6 +7,7 @@ from backthrough.explain.infill.infiller import Infiller
 from backthrough.explain.infill.numpy_infiller import NumpyInfiller
 from backthrough.explain.infill.simple import Constant, Marginal, Mean, Noise
 from backthrough.explain.infill.smoothing import Blur, LocalMean
+from backthrough.explain.infill.storage import load_infiller, save_infiller
 from backthrough.explain.infill.vaeac import VAEAC
 
 __all__ = [
@@ -22,4 +23,6 @@ __all__ = [
     "Noise",
     "NumpyInfiller",
     "check_infiller",
+    "load_infiller",
+    "save_infiller",
 ]

@@ -101,7 +101,7 @@ class MaskedAutoencoder(eqx.Module):
         for width in widths:
             check_integer("widths", width, minimum=1)
         examples = training_examples(X, axes=(3,) if channels is None else (4,))
-        images = np.stack([np.asarray(to_last(own, channels)) for own in examples]).astype(np.float32)
+        images = np.asarray(jax.vmap(lambda x: to_last(x, channels))(examples.astype(np.float32)))
         mean = images.mean((0, 1, 2), dtype=np.float64)
         std = images.std((0, 1, 2), dtype=np.float64)
         std = np.where(std > 0, std, 1.0)

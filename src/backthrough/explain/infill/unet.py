@@ -67,7 +67,7 @@ class UNet(eqx.Module):
         self.up = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
         self.exit = _convolution(widths[0], n_out * PATCH**2, 3, padding=1, key=next(keys))
 
-    def __call__(self, x: Image) -> Image:
+    def __call__(self, x: Image) -> Float[Array, "height width out"]:
         """An image of the same sides."""
         height, width, _ = x.shape
         unit = PATCH * 2 ** len(self.shrink)
@@ -95,13 +95,13 @@ def _convolution(
     return eqx.tree_at(lambda own: (own.weight, own.bias), layer, (weight, jnp.zeros(n_out)))
 
 
-def _to_patches(x: Image) -> Image:
+def _to_patches(x: Image) -> Float[Array, "patch_row patch_column all"]:
     height, width, n = x.shape
     parts = x.reshape(height // PATCH, PATCH, width // PATCH, PATCH, n)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height // PATCH, width // PATCH, -1)
 
 
-def _from_patches(x: Image) -> Image:
+def _from_patches(x: Float[Array, "patch_row patch_column all"]) -> Image:
     height, width, n = x.shape
     parts = x.reshape(height, width, PATCH, PATCH, n // PATCH**2)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height * PATCH, width * PATCH, -1)

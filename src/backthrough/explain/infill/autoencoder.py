@@ -1,6 +1,6 @@
 """Images filled in by a network that was trained to guess hidden pixels of others."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -45,8 +45,8 @@ class MaskedAutoencoder(eqx.Module):
     seen: Seen
     channels: Channels = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
-    conditional: ClassVar[bool] = True
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=True, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     def __init__(
         self,

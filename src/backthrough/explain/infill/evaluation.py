@@ -78,8 +78,8 @@ class Evaluation:
         if self.truth.ndim > 2:
             return "Held-out images, what of them was shown, and two draws of the whole."
         return (
-            "Hidden cells of held-out rows in standard deviations of their column: the truth against the mean "
-            f"of {self.draws.shape[1]} draws, with the span of the middle 80 % of them."
+            "Hidden cells of held-out rows in standard deviations of their column: the truth against the "
+            f"mean of {self.draws.shape[1]} draws, with the span of the middle 80 % of them."
         )
 
     def _errors(self, filled: np.ndarray) -> Float[np.ndarray, "example_with_holes"]:

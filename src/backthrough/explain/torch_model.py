@@ -1,5 +1,7 @@
 """torch modules as functions of one example that JAX can differentiate; torch itself is optional."""
 
+# pyright: reportMissingImports=false
+
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -24,8 +26,8 @@ class TorchModel:
     """A `torch.nn.Module` from a batch to outputs of shape (example, output), as torch has it.
 
     It is evaluated in evaluation mode (dropout off, batch normalisation by what it has learned), with a
-    warning where a part of it was in training mode. Nothing in it is changed: every `training` flag is put back,
-    no `.grad` and no running statistic is written, `requires_grad` stays as it is. Inputs go to the
+    warning where a part of it was in training mode. Nothing in it is changed: every `training` flag is put
+    back, no `.grad` and no running statistic is written, `requires_grad` stays as it is. Inputs go to the
     module's device and take the type of its parameters.
 
     Attributes:
@@ -59,7 +61,7 @@ class TorchModel:
 
 @dataclass(frozen=True, eq=False)
 class Host:
-    """What is asked of the module on the host, in NumPy; one call at a time, since flags change for it.
+    """What is asked of the module on the host, in NumPy; calls wait for each other, since flags change.
 
     Attributes:
         module: The module.

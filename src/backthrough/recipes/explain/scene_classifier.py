@@ -19,7 +19,7 @@ WIDTHS = (24, 48, 64)
 RATE, SHARPNESS = 3e-3, 4.0
 CROP = 24  # pixels around a digit
 CROP_BATCH, BATCH = 128, 32
-N_STEPS = 800
+N_STEPS = 1100
 CROPS_FIRST = 4  # a step on single digits for so many on scenes
 
 

@@ -3,12 +3,11 @@
     python benchmarks/explain_scenes.py [--folder FOLDER] [--data NAME] [--torch-python PATH] [--maps FILE]
 
 Trains the classifier of scenes (a minute or two; kept in FOLDER, runs/explain_scenes by default), and makes
-maps of test scenes whose target it finds. Integrated gradients, occlusion and KernelSHAP are captum's: PATH is the
-Python of an environment with torch and captum, .venv-torch/bin/python by default. It runs in a process of its
-own. What `ours`
-returns, or the arrays of FILE instead, each of shape (scene, 48, 48), is compared with them; its `twins keep`
-and `twins delete`, if they are there, are hard masks of the scenes with twins. The last line is JSON for the
-results table.
+maps of test scenes whose target it finds. Integrated gradients, occlusion and KernelSHAP are captum's: PATH
+is the Python of an environment with torch and captum, .venv-torch/bin/python by default. It runs in a process
+of its own, and where both have a method, the largest difference is printed. What `ours` returns, or the arrays
+of FILE instead, each of shape (scene, 48, 48), is compared with them; its `twins keep` and `twins delete`, if
+they are there, are hard masks of the scenes with twins. The last line is JSON for the results table.
 """
 
 import argparse
@@ -65,6 +64,7 @@ def main() -> None:
         print(f"there is no {arguments.torch_python}: install the extra bench-torch and give --torch-python")
     else:
         maps |= captum(model, scenes, baseline, arguments.folder, arguments.torch_python)
+    print("largest differences:", differences(maps))
     maps["the true mask"] = scenes.target_masks.astype(float)
     rows = {}
     for name, values in maps.items():
@@ -148,6 +148,16 @@ def captum(
     for name in [name for name in found if name.startswith(("seconds", "difference"))]:
         print(f"captum, {name}: {float(found.pop(name)):.2g}")
     return {f"{name} (captum)": values for name, values in found.items()}
+
+
+def differences(maps: dict[str, np.ndarray]) -> dict[str, float]:
+    """The largest difference of our maps from captum's of the same name, relative to the largest value."""
+    found = {}
+    for name, values in maps.items():
+        other = maps.get(name.replace("(captum)", "(backthrough)"))
+        if name.endswith("(captum)") and other is not None:
+            found[name] = float(np.abs(values - other).max() / np.abs(values).max())
+    return found
 
 
 def measured(maps: np.ndarray, scenes: Scenes) -> dict[str, float]:

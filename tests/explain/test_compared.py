@@ -185,3 +185,12 @@ def test_refusals():
         saliency(row_model, rows, method=Occlusion(window=2), units=Columns())
     with pytest.raises(ArgumentError, match="p must lie"):
         saliency(LINEAR, X, method=RISE(p=1.0), key=key)
+
+
+def test_what_counts_as_one_is_said_by_units():
+    """The mean over a cell stands at all of its places."""
+    key = jax.random.key(3)
+    for method in (IntegratedGradients(n_steps=3), RISE(n_masks=16)):
+        places = saliency(LINEAR, X, method=method, key=key)
+        cells = saliency(LINEAR, X, method=method, units=Grid(3, 2), key=key)
+        np.testing.assert_allclose(cells, mean_in_cells(places, Grid(3, 2)), rtol=1e-3, atol=1e-4)

@@ -44,10 +44,10 @@ def test_curves_of_a_linear_model_in_closed_form():
     falling = -np.sort(-effects, axis=1)
     steps = np.concatenate([np.zeros((3, 1)), np.cumsum(falling, axis=1)], axis=1)
     start = X @ WEIGHTS + 1
-    hidden = deletion_curve(LINEAR, X, effects - effects.min(), **options)
+    hidden = deletion_curve(LINEAR, X, effects, **options)
     np.testing.assert_allclose(hidden.score, start[:, None] - steps, atol=1e-4)
     np.testing.assert_allclose(hidden.probability, 1 / (1 + np.exp(steps - start[:, None])), atol=1e-5)
-    shown = insertion_curve(LINEAR, X, effects - effects.min(), **options)
+    shown = insertion_curve(LINEAR, X, effects, **options)
     empty = WEIGHTS.sum() / 2 + 1
     np.testing.assert_allclose(shown.score, empty + steps, atol=1e-4)
     np.testing.assert_allclose(shown.score_area, (shown.score[:, :-1] + shown.score[:, 1:]).mean(1) / 2)

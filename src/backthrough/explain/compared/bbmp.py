@@ -10,7 +10,13 @@ import optax
 from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, Scalar, check_integer, check_positive
-from backthrough.explain.compared.method import ScoreOfOne, on_features, over_units, picture_canvas
+from backthrough.explain.compared.method import (
+    ScoreOfOne,
+    channel_axis,
+    on_features,
+    over_units,
+    picture_canvas,
+)
 from backthrough.explain.units import Partition
 
 PAPER_SIDE, PAPER_STRIDE = 224, 8
@@ -71,7 +77,7 @@ class BBMP:
             blur_matrix(n, PAPER_MASK_BLUR * part if self.mask_blur is None else self.mask_blur) for n in size
         ]
         strong = [blur_matrix(n, PAPER_BLUR * part if self.blur is None else self.blur) for n in size]
-        axes = (0, 1) if x.ndim == 2 or x.shape[:2] == size else (1, 2)
+        axes = (1, 2) if channel_axis(partition) == 0 else (0, 1)
         blurred = along(x, strong, axes)
         per_cell = PAPER_CELLS / np.prod(cells)
         optimiser = optax.adam(self.rate)

@@ -56,7 +56,7 @@ def saliency(
         >>> found.round(3).tolist()
         [[3.0, 2.0]]
     """
-    if not isinstance(method, Method):
+    if isinstance(method, type) or not isinstance(method, Method):
         raise ArgumentError(f"method must be one such as Gradient(), Occlusion() or RISE(), got {method!r}")
     problem = make_problem(model, x, target, score=score)
     name = type(method).__name__

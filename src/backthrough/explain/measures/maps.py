@@ -8,12 +8,15 @@ from jaxtyping import Bool, Float
 from backthrough.core import ArgumentError, check_finite
 
 
-def as_maps(maps: Any, *, canvas: tuple[int, ...] | None = None) -> Float[np.ndarray, "example ..."]:
+def as_maps(
+    maps: Any, *, canvas: tuple[int, ...] | None = None, signed: bool = False
+) -> Float[np.ndarray, "example ..."]:
     """Maps in double precision; negative relevance, which speaks against the score, counts as none.
 
     Args:
         maps: Shape (example, *canvas).
         canvas: The shape that each must have, where it is known; otherwise a picture's, two axes.
+        signed: Whether negative values stay, as they must for a ranking.
 
     Raises:
         ArgumentError: if they have another shape, or are no real numbers.
@@ -34,7 +37,7 @@ def as_maps(maps: Any, *, canvas: tuple[int, ...] | None = None) -> Float[np.nda
     if not array.size:
         raise ArgumentError(f"maps must not be empty, got shape {array.shape}")
     check_finite("maps", array)
-    return np.maximum(array, 0)
+    return array if signed else np.maximum(array, 0)
 
 
 def as_masks(

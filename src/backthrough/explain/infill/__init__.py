@@ -1,5 +1,25 @@
 """Infillers: what hidden features of an input might be."""
 
+from backthrough.explain.infill.autoencoder import MaskedAutoencoder
+from backthrough.explain.infill.check import check_infiller
+from backthrough.explain.infill.gaussian import GaussianConditional
 from backthrough.explain.infill.infiller import Infiller
+from backthrough.explain.infill.numpy_infiller import NumpyInfiller
+from backthrough.explain.infill.simple import Constant, Marginal, Mean, Noise
+from backthrough.explain.infill.smoothing import Blur, LocalMean
+from backthrough.explain.infill.vaeac import VAEAC
 
-__all__ = ["Infiller"]
+__all__ = [
+    "VAEAC",
+    "Blur",
+    "Constant",
+    "GaussianConditional",
+    "Infiller",
+    "LocalMean",
+    "Marginal",
+    "MaskedAutoencoder",
+    "Mean",
+    "Noise",
+    "NumpyInfiller",
+    "check_infiller",
+]

@@ -1,4 +1,4 @@
-"""What fills in hidden features, and the test that it reads none of them."""
+"""What fills in hidden features of an input."""
 
 from typing import Protocol, runtime_checkable
 
@@ -16,16 +16,22 @@ class Infiller(Protocol):
     """Draws what hidden features of ONE example might be, given those that are kept.
 
     Kept features come back bit by bit as they are, and hidden ones are never read (`check_infiller` tests
-    both), so what is drawn is evidence of what is kept alone.
-
-    Attributes:
-        conditional: Whether what is drawn depends on kept values or on the mask. Where it does, gradients
-            through relaxed masks are biased.
-        leaks: Whether hidden features are read, as a blur does; `explain` says so in its result.
+    both), so what is drawn is evidence of what is kept alone. One that knows what it was fitted to has also
+    `check(x)`, which refuses other examples by name.
     """
 
-    conditional: bool
-    leaks: bool
+    @property
+    def conditional(self) -> bool:
+        """Whether what is drawn for a given x depends on which features are kept.
+
+        Where it does, gradients through relaxed masks are biased.
+        """
+        ...
+
+    @property
+    def leaks(self) -> bool:
+        """Whether hidden features are read, as a blur does; `explain` says so in its result."""
+        ...
 
     def sample(self, x: Example, mask: Mask, *, key: PRNGKey, n_samples: int) -> Shaped[Array, "sample ..."]:
         """Draws of the whole example.
@@ -45,3 +51,13 @@ class Infiller(Protocol):
 def keep(x: Example, mask: Mask, filled: Shaped[Array, "sample ..."]) -> Shaped[Array, "sample ..."]:
     """What every infiller ends with: kept features of x, the others as filled in, in the type of x."""
     return jnp.where(mask, x, filled.astype(x.dtype))
+
+
+def hide(x: Example, mask: Mask) -> Example:
+    """What every infiller that reads x begins with: zeros in place of hidden features, single precision."""
+    return jnp.where(mask, x, 0).astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def repeat(filled: Shaped[Array, "..."], n_samples: int) -> Shaped[Array, "sample ..."]:
+    """The draws of an infiller that has only one answer."""
+    return jnp.broadcast_to(filled, (n_samples, *filled.shape))

@@ -14,8 +14,9 @@ from jaxtyping import Array, Float, Shaped
 from backthrough.core import ArgumentError, check_choice
 from backthrough.explain.score import Outputs
 
-KINDS = ("logits", "probabilities")
+KINDS = ("logits", "probabilities", "sigmoid")
 SUM_TOLERANCE = 1e-3
+ENOUGH_TO_TELL = 10  # so many logits are hardly all between 0 and 1 by chance
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,7 @@ class HostFunction(eqx.Module):
 def _called(function: Callable, n_outputs: int, name: str, x: Array) -> Array:
     ndim = x.ndim
 
-    def call(batched: Shaped[np.ndarray, "..."]) -> np.ndarray:
+    def call(batched: Any) -> np.ndarray:  # JAX hands over an array of its own
         rows = np.asarray(batched)
         batch = rows.shape[: rows.ndim - ndim]
         found = call_host(function, rows.reshape(-1, *rows.shape[len(batch) :]), name)
@@ -264,6 +265,11 @@ def checked(
         raise ArgumentError(
             "the model's outputs are in [0, 1] and add up to 1, so they look like probabilities: wrap it and "
             "say so, JaxModel(model, outputs='probabilities'), or return logits"
+        )
+    if kind == "sigmoid" and outputs.size >= ENOUGH_TO_TELL and (outputs >= 0).all() and (outputs <= 1).all():
+        raise ArgumentError(
+            "the model's outputs are all in [0, 1], so they look like probabilities, and outputs='sigmoid' "
+            "means the logit of each label: return what the model has before its sigmoid, or its log-odds"
         )
     if kind == "probabilities" and outputs.shape[1] > 1 and not is_distribution:
         total = float(outputs.sum(axis=1)[0])

@@ -69,10 +69,11 @@ def make_problem(
                 "target has no meaning beside score=, which already is one number: leave it out"
             )
         return Problem(array, jnp.zeros(len(array), int), scored, bound, predicted)
-    if n_outputs < 2:
+    if n_outputs < 2 and bound.kind != "sigmoid":
         raise ArgumentError(
             "the model has one output, so there are no classes: say what is explained, such as "
-            "score=lambda outputs: outputs[0] (the logit of a binary model, or a regression)"
+            "score=lambda outputs: outputs[0] (a regression), or JaxModel(model, outputs='sigmoid') where it "
+            "is the logit of a binary model"
         )
     if target is None:
         return Problem(array, jnp.asarray(predicted), scored, bound, predicted)

@@ -10,18 +10,20 @@ from jaxtyping import Array, Float, Int
 
 from backthrough.core import Scalar
 
-Outputs = Literal["logits", "probabilities"]
+Outputs = Literal["logits", "probabilities", "sigmoid"]
 
 
 class Score(eqx.Module):
     """The score of one example: log p(class | x) - log(1 - p(class | x)), or the user's of the outputs.
 
     Chang et al. 2019 explain these log-odds: they are above 0 where the class has more than half of the
-    probability.
+    probability. Of a model with several labels, each of which is there or not (`"sigmoid"`), they are the
+    label's own logit, since log s - log(1 - s) of s = sigmoid(a) is a.
 
     Attributes:
         model: Maps one example to its outputs.
-        outputs: What they are.
+        outputs: What they are: `"logits"` or `"probabilities"` of classes of which an example has one, or
+            `"sigmoid"`, a logit for each label apart.
         clip: Probabilities are kept this far from 0 and 1, so that black boxes that are certain have finite
             log-odds.
         custom: Maps the outputs of one example to the score; with it, classes have no meaning.
@@ -40,12 +42,14 @@ class Score(eqx.Module):
             return jnp.asarray(self.custom(outputs), outputs.dtype).reshape(())
         if self.outputs == "probabilities":
             return log_odds_of_probabilities(outputs, target, self.clip)
+        if self.outputs == "sigmoid":
+            return outputs[target]
         return log_odds_of_logits(outputs, target)
 
     @property
     def limit(self) -> float:
         """How far from 0 the score of clipped probabilities can be; infinite where none are clipped."""
-        if self.custom is not None or self.outputs == "logits":
+        if self.custom is not None or self.outputs != "probabilities":
             return float("inf")
         return float(jnp.log1p(-self.clip) - jnp.log(self.clip))
 

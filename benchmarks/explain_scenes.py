@@ -1,0 +1,197 @@
+"""Explanations of digits in scenes, beside captum's of the same classifier: what lies on the digit.
+
+    python benchmarks/explain_scenes.py [--folder FOLDER] [--data NAME] [--torch-python PATH] [--maps FILE]
+
+Trains the classifier of scenes (a minute or two; kept in FOLDER, runs/explain_scenes by default), and makes
+maps of test scenes whose target it finds. Integrated gradients, occlusion and KernelSHAP are captum's: PATH
+is the Python of an environment with torch and captum, .venv-torch/bin/python by default. It runs in a process
+of its own, and where both have a method, the largest difference is printed. What `ours` returns, or the
+arrays of FILE instead, each of shape (scene, 48, 48), is compared with them; its `twins keep` and `twins
+delete`, if they are there, are hard masks of the scenes with twins. The last line is JSON for the results
+table.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from backthrough.datasets import Images, load
+from backthrough.explain.adapt import JaxModel
+from backthrough.explain.compared import RISE, Gradient, IntegratedGradients, Occlusion, saliency
+from backthrough.explain.measures import localisation_error, pointing_game, relevance_mass, scatter
+from backthrough.recipes.explain.scene_classifier import (
+    SHARPNESS,
+    SceneClassifier,
+    presence_logits,
+    train_scene_classifier,
+)
+from backthrough.recipes.explain.scenes import Scenes, make_scenes
+
+N_TRAIN, N_SCENES = 8000, 100
+WINDOW, STRIDE, CELL = 8, 4, 4
+N_SHAP, N_RISE, N_STEPS = 1000, 1000, 50
+COVERED = 0.5  # of a copy's pixels
+
+
+def ours(model: SceneClassifier, scenes: Scenes, twins: Scenes) -> dict[str, np.ndarray]:
+    """Our own maps: to be filled in with `explain`."""
+    return {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--folder", type=Path, default=Path("runs/explain_scenes"))
+    parser.add_argument("--data", default="mnist-small", help="mnist or mnist-small")
+    parser.add_argument("--torch-python", default=".venv-torch/bin/python", help="has torch and captum")
+    parser.add_argument("--maps", type=Path, help=".npz with maps, in place of those that `ours` makes")
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    data = load(arguments.data)
+    assert isinstance(data, Images)
+    model = classifier(data, arguments.folder / f"{arguments.data}.npz")
+    scenes, twins = (found_by(model, data, twins=own) for own in (False, True))
+    baseline = float(make_scenes(data, 500, seed=9, split="train").images.mean())
+    own = ours(model, scenes, twins) if arguments.maps is None else dict(np.load(arguments.maps))
+    maps = {name: values for name, values in own.items() if not name.startswith("twins")}
+    maps |= library(model, scenes, baseline)
+    if shutil.which(arguments.torch_python) is None:
+        print(f"there is no {arguments.torch_python}: install the extra bench-torch and give --torch-python")
+    else:
+        maps |= captum(model, scenes, baseline, arguments.folder, arguments.torch_python)
+    print("largest differences:", differences(maps))
+    maps["the true mask"] = scenes.target_masks.astype(float)
+    rows = {}
+    for name, values in maps.items():
+        rows[name] = measured(values, scenes)
+        print(
+            f"{name:<32}", "  ".join(f"{what} {value:.3f}" for what, value in rows[name].items()), flush=True
+        )
+    result = {"explain.scenes": rows}
+    if {"twins keep", "twins delete"} <= own.keys():
+        result["explain.twins"] = of_twins(own["twins keep"] > 0.5, own["twins delete"] > 0.5, twins)
+        print(result["explain.twins"])
+    print(json.dumps(result))
+
+
+def classifier(data: Images, path: Path) -> SceneClassifier:
+    """The classifier in the file, or trained and written there."""
+    empty = SceneClassifier(key=jax.random.key(0))
+    if path.exists():
+        leaves = np.load(path)
+        return with_leaves(empty, [leaves[f"leaf{number}"] for number in range(len(leaves.files))])
+    started = time.perf_counter()
+    model = train_scene_classifier(make_scenes(data, N_TRAIN, seed=0, split="train"), key=jax.random.key(0))
+    print(f"trained in {time.perf_counter() - started:.0f} s")
+    leaves = jax.tree_util.tree_leaves(model)
+    named: dict[str, Any] = {f"leaf{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
+    np.savez(path, **named)
+    return model
+
+
+def with_leaves(model: SceneClassifier, leaves: list[np.ndarray]) -> SceneClassifier:
+    """The model with other arrays."""
+    return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(model), map(jax.numpy.asarray, leaves))
+
+
+def found_by(model: SceneClassifier, data: Images, *, twins: bool) -> Scenes:
+    """Test scenes whose target the classifier finds; it says how many it does."""
+    scenes = make_scenes(data, 2 * N_SCENES, seed=1, split="test", twins=twins)
+    logits = presence_logits(model, scenes)
+    is_found = logits[np.arange(len(scenes)), scenes.target] > 0
+    right = ((logits > 0) == scenes.present).mean()
+    print(f"{'twins' if twins else 'scenes'}: target found {is_found.mean():.3f}, answers right {right:.3f}")
+    rows = np.flatnonzero(is_found)[:N_SCENES]
+    names = ("images", "present", "classes", "masks", "boxes")
+    return Scenes(**{name: getattr(scenes, name)[rows] for name in names}, twins=twins)
+
+
+def library(model: SceneClassifier, scenes: Scenes, baseline: float) -> dict[str, np.ndarray]:
+    """Maps by the methods of `backthrough.explain.compared`."""
+    methods = {
+        "Gradient": Gradient(),
+        "IntegratedGradients": IntegratedGradients(baseline, N_STEPS),
+        "Occlusion": Occlusion(WINDOW, STRIDE, baseline),
+        "RISE": RISE(N_RISE, baseline=baseline),
+    }
+    maps, wrapped = {}, JaxModel(model, outputs="sigmoid")
+    for name, method in methods.items():
+        started = time.perf_counter()
+        maps[f"{name} (backthrough)"] = saliency(
+            wrapped, scenes.images, method=method, target=scenes.target, key=jax.random.key(0)
+        )
+        print(f"{name}: {time.perf_counter() - started:.1f} s")
+    return maps
+
+
+def captum(
+    model: SceneClassifier, scenes: Scenes, baseline: float, folder: Path, python: str
+) -> dict[str, np.ndarray]:
+    """Maps by captum, of the same network in torch; the child refuses a network that differs."""
+    arrays: dict[str, Any] = {"sharpness": np.array(SHARPNESS)}
+    for number, layer in enumerate(model.layers):
+        arrays[f"weight{number}"], arrays[f"bias{number}"] = np.asarray(layer.weight), np.asarray(layer.bias)
+        arrays[f"layer{number}"] = np.array([layer.kernel_size, layer.stride, layer.padding])
+    np.savez(folder / "classifier.npz", **arrays)
+    logits = presence_logits(model, scenes)
+    np.savez(folder / "scenes.npz", images=scenes.images, target=scenes.target, logits=logits)
+    options: dict[str, Any] = {"baseline": baseline, "window": WINDOW, "stride": STRIDE, "cell": CELL}
+    np.savez(folder / "options.npz", **options, n_shap=N_SHAP, n_steps=N_STEPS)
+    script = Path(__file__).parent / "peers" / "captum_scenes.py"
+    subprocess.run([python, str(script), str(folder)], check=True)
+    found = dict(np.load(folder / "captum.npz"))
+    for name in [name for name in found if name.startswith(("seconds", "difference"))]:
+        print(f"captum, {name}: {float(found.pop(name)):.2g}")
+    return {f"{name} (captum)": values for name, values in found.items()}
+
+
+def differences(maps: dict[str, np.ndarray]) -> dict[str, float]:
+    """The largest difference of our maps from captum's of the same name, relative to the largest value."""
+    found = {}
+    for name, values in maps.items():
+        other = maps.get(name.replace("(captum)", "(backthrough)"))
+        if name.endswith("(captum)") and other is not None:
+            found[name] = float(np.abs(values - other).max() / np.abs(values).max())
+    return found
+
+
+def measured(maps: np.ndarray, scenes: Scenes) -> dict[str, float]:
+    """Means over the scenes: what lies on the target, and how well the map finds its box."""
+    targets, others = scenes.target_masks, scenes.distractor_masks
+    return {
+        "mass, target of digits": float(relevance_mass(maps, targets, distractors=others).mean()),
+        "mass, target of all": float(relevance_mass(maps, targets).mean()),
+        "error of boxes": localisation_error(maps, scenes.target_boxes),
+        "pointing": float(pointing_game(maps, scenes.target_boxes).mean()),
+        "scatter": float(scatter(maps).mean()),
+    }
+
+
+def of_twins(keep: np.ndarray, delete: np.ndarray, twins: Scenes) -> dict[str, float]:
+    """Whether hard masks that are deleted cover both copies, and masks that are kept at least one.
+
+    A copy is covered with half of its pixels; areas are in boxes of a copy, the mean of the two.
+    """
+    copies = twins.masks[:, :2]
+
+    def covered(masks: np.ndarray) -> np.ndarray:
+        parts = (copies & masks[:, None]).sum(axis=(2, 3)) / copies.sum(axis=(2, 3))
+        return parts >= COVERED
+
+    boxes = twins.boxes[:, :2]
+    copy_area = (boxes[..., 2:] - boxes[..., :2]).prod(axis=-1).mean(axis=1)
+    return {
+        "deleted: both covered": float(covered(delete).all(axis=1).mean()),
+        "kept: at least one covered": float(covered(keep).any(axis=1).mean()),
+        "kept: area in copies": float((keep.sum(axis=(1, 2)) / copy_area).mean()),
+    }
+
+
+if __name__ == "__main__":
+    main()

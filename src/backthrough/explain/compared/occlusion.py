@@ -1,0 +1,93 @@
+"""Occlusion: how far the score falls when a part is hidden."""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from backthrough.core import ArgumentError, PRNGKey, check_integer
+from backthrough.explain.compared.gradients import as_baseline
+from backthrough.explain.compared.method import CHUNK, ScoreOfOne, on_features
+from backthrough.explain.infill.infiller import Infiller
+from backthrough.explain.units import Partition
+
+
+@dataclass(frozen=True, eq=False)
+class Occlusion:
+    """The mean fall of the score over all windows that hide a place; any model can be asked.
+
+    Zeiler and Fergus 2014, sec. 4.2 (a grey square). With an infiller it is the fall when the hidden part is
+    drawn anew, given the rest (prediction difference analysis: Zintgraf et al. 2017).
+
+    Attributes:
+        window: Side of the square, in places of the canvas; every unit is hidden by itself when None.
+        stride: Places between windows; half a window when None. A last window touches the far edge.
+        baseline: What stands in a window: a number, or an array that broadcasts to an example.
+        infill: Draws what stands there in place of the baseline.
+        n_samples: Draws for each window.
+    """
+
+    window: int | None = None
+    stride: int | None = None
+    baseline: Any = 0.0
+    infill: Infiller | None = None
+    n_samples: int = 1
+    needs_gradient: ClassVar[bool] = False
+
+    @property
+    def is_random(self) -> bool:
+        """Whether there is an infiller."""
+        return self.infill is not None
+
+    def relevance(
+        self, score: ScoreOfOne, x: Float[Array, "..."], partition: Partition, *, key: PRNGKey | None
+    ) -> Float[Array, "..."]:
+        """See `Method`."""
+        check_integer("n_samples", self.n_samples, minimum=1)
+        hidden = self.windows(partition)
+        baseline = as_baseline(self.baseline, x)
+
+        def scored(part: Bool[Array, "..."], own: PRNGKey | None) -> Array:
+            kept = ~on_features(part, partition)
+            if self.infill is None or own is None:
+                return score(jnp.where(kept, x, baseline))
+            drawn = self.infill.sample(x, kept, key=own, n_samples=self.n_samples)
+            return jax.vmap(score)(drawn).mean()
+
+        keys = None if key is None else jax.random.split(key, len(hidden))
+        falls = score(x) - jax.lax.map(
+            lambda each: scored(*each), (jnp.asarray(hidden), keys), batch_size=CHUNK
+        )
+        weights = jnp.asarray(hidden, x.dtype)
+        return jnp.tensordot(falls, weights, 1) / weights.sum(axis=0)
+
+    def windows(self, partition: Partition) -> Bool[np.ndarray, "window ..."]:
+        """The places that each window hides; together they hide all.
+
+        Raises:
+            ArgumentError: if a window is larger than the canvas, or leaves gaps between windows.
+        """
+        canvas = partition.canvas
+        if self.window is None:
+            return canvas == np.arange(partition.n_units).reshape(-1, *(1,) * canvas.ndim)
+        window = check_integer("window", self.window, minimum=1)
+        stride = check_integer(
+            "stride", max(1, window // 2) if self.stride is None else self.stride, minimum=1
+        )
+        if partition.centres.shape[1] == 0:
+            raise ArgumentError("columns have no neighbours: leave window out, and each unit is hidden")
+        if window > min(canvas.shape):
+            raise ArgumentError(f"a window of {window} is larger than the canvas of shape {canvas.shape}")
+        if stride > window:
+            raise ArgumentError(f"a stride of {stride} leaves gaps between windows of {window}")
+        starts = [sorted({*range(0, length - window, stride), length - window}) for length in canvas.shape]
+        hidden = []
+        for corner in itertools.product(*starts):
+            part = np.zeros(canvas.shape, bool)
+            part[tuple(slice(start, start + window) for start in corner)] = True
+            hidden.append(part)
+        return np.stack(hidden)

@@ -27,7 +27,7 @@ BLACK_BOX = NumpyModel(lambda rows: (rows * WEIGHTS).sum((1, 2, 3))[:, None], ou
 
 
 def mean_in_cells(maps, units):
-    canvas = units.partition(SHAPE).canvas
+    canvas = units.cut(SHAPE).canvas
     found = np.empty_like(maps)
     for unit in np.unique(canvas):
         found[:, canvas == unit] = maps[:, canvas == unit].mean(1, keepdims=True)

@@ -1,15 +1,15 @@
 """`explain`: which units of an input a model's answer rests on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Int
+from jaxtyping import Array
 
 from backthrough.core import (
     ArgumentError,
@@ -31,7 +31,7 @@ from backthrough.explain.certificate import (
     regions_of,
 )
 from backthrough.explain.explanation import Explanation, Kind
-from backthrough.explain.infill import Infiller, check_infiller
+from backthrough.explain.infill import check_infiller
 from backthrough.explain.learning import choose_estimator
 from backthrough.explain.objective import Objective, Question
 from backthrough.explain.problem import CLIP, make_problem
@@ -39,20 +39,20 @@ from backthrough.explain.search import Search, Searcher
 from backthrough.explain.units import Partition, Units
 from backthrough.latent.chunks import map_in_chunks
 
+KINDS: tuple[Kind, ...] = ("ssr", "sdr")
 AREA_COST = 50.0  # log-odds for the whole area: 1e-3 for each of 224 x 224 pixels
 AT_ONCE_ON_HOST = 32
-Kinds = Literal["ssr", "sdr", "both"]
 
 
 def explain(
     model: Any,
     x: Any,
     *,
-    target: int | Sequence[int] | Int[np.ndarray, "input"] | None,
-    infill: Infiller,
-    units: Units,
-    objective: Kinds = "both",
-    estimator: Estimator | str = "auto",
+    target: Any,
+    infill: Any,
+    units: Any,
+    objective: str = "both",
+    estimator: Any = "auto",
     area_cost: float = AREA_COST,
     search: Search | None = None,
     score: Callable[[Array], Scalar] | None = None,
@@ -60,7 +60,7 @@ def explain(
     n_counterfactuals: int = 4,
     at_once: int | None = None,
     keep: str | Path | None = None,
-    key: PRNGKey,
+    key: Any,
 ) -> Explanation:
     """Which region would have to change, realistically, for the model to answer differently.
 
@@ -114,7 +114,7 @@ def explain(
         >>> found.sdr.selected.tolist()
         [[True, False]]
     """
-    check_choice("objective", objective, ("ssr", "sdr", "both"))
+    check_choice("objective", objective, (*KINDS, "both"))
     check_integer("n_counterfactuals", n_counterfactuals, minimum=1)
     cost = _check_cost(area_cost)
     problem = make_problem(model, x, target, score=score, clip=clip)
@@ -130,7 +130,7 @@ def explain(
         key=jax.random.key(0),
     )
     per_step = _evaluations(chosen, partition.n_units, search.n_samples)
-    kinds: tuple[Kind, ...] = ("ssr", "sdr") if objective == "both" else (objective,)
+    kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if objective in (kind, "both"))
     loss = Objective(
         problem.score,
         infill,
@@ -199,10 +199,10 @@ def _check_cost(area_cost: float) -> float:
     return cost
 
 
-def _partition(units: Units, shape: tuple[int, ...]) -> Partition:
+def _partition(units: Any, shape: tuple[int, ...]) -> Partition:
     if not isinstance(units, Units):
         raise ArgumentError(f"units must be Grid, Pixels, Superpixels, Columns or Positions, got {units!r}")
-    return units.partition(shape)
+    return units.cut(shape)
 
 
 def _keys(key: Any, n: int) -> Array:

@@ -13,6 +13,7 @@ from backthrough.explain.objective import Objective, Question
 from backthrough.explain.units import Partition
 
 REACH = 1 / 8  # of a side: the half width of the largest change
+ANYWHERE = 0.25  # chance that a change is not at the border
 TWICE = 0.25  # chance that a change is two changes
 
 
@@ -49,19 +50,28 @@ class Surroundings(eqx.Module):
         return flat | ~flat.any()
 
     def changed(self, selected: Bool[Array, "unit"], *, key: PRNGKey) -> Bool[Array, "unit"]:
-        """The set with a unit of the border, and those around it up to a random distance, turned over."""
-        place_key, width_key, chance_key = jax.random.split(key, 3)
-        border = self.border(selected)
-        place = jax.random.categorical(place_key, jnp.where(border, 0.0, -jnp.inf))
-        unit = self.canvas.reshape(-1)[place]
+        """The set with some units turned over: around a place of its border, mostly, or any few."""
         if not self.centres.shape[1]:
-            return selected.at[unit].set(~selected[unit])
+            return self._few_changed(selected, key)
+        where_key, place_key, width_key, alone_key = jax.random.split(key, 4)
+        allowed = self.border(selected) | jax.random.bernoulli(where_key, ANYWHERE)
+        place = jax.random.categorical(place_key, jnp.where(allowed, 0.0, -jnp.inf))
+        unit = self.canvas.reshape(-1)[place]
         largest = np.log(max(REACH / self.least, 1.0))
         width = self.least * jnp.exp(jax.random.uniform(width_key) * largest)
         around = (jnp.abs(self.centres - self.centres[unit]) <= width).all(axis=1)
         alone = jnp.arange(len(selected)) == unit
-        around = jnp.where(jax.random.bernoulli(chance_key), alone, around | alone)
+        around = jnp.where(jax.random.bernoulli(alone_key), alone, around | alone)
         return jnp.where(around, ~selected[unit], selected)
+
+    def _few_changed(self, selected: Bool[Array, "unit"], key: PRNGKey) -> Bool[Array, "unit"]:
+        """One unit turned over, and each of the others with a chance of 1 / n_units to 1 / 2."""
+        unit_key, chance_key, turn_key = jax.random.split(key, 3)
+        n_units = len(selected)
+        first = jnp.arange(n_units) == jax.random.randint(unit_key, (), 0, n_units)
+        lowest = np.log(2 / max(n_units, 2))
+        chance = jnp.exp(lowest * jax.random.uniform(chance_key)) / 2
+        return selected ^ (first | jax.random.bernoulli(turn_key, chance, (n_units,)))
 
 
 class Found(NamedTuple):

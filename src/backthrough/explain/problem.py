@@ -1,6 +1,6 @@
 """What every door of the room is given: a model, a batch of inputs, and the class that is asked about."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,7 @@ class Problem:
 def make_problem(
     model: Any,
     x: Any,
-    target: int | Sequence[int] | Int[np.ndarray, "example"] | None,
+    target: Any,
     *,
     score: Callable[[Array], Scalar] | None = None,
     clip: float = CLIP,

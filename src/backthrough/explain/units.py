@@ -41,7 +41,7 @@ class Partition:
 class Units(Protocol):
     """How an example is cut into units."""
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """The units of an example of this shape.
 
         Raises:
@@ -61,7 +61,7 @@ class Grid:
             None for a picture of shape (height, width).
 
     Example:
-        >>> Grid(8, 8).partition((32, 32, 3)).n_units
+        >>> Grid(8, 8).cut((32, 32, 3)).n_units
         64
     """
 
@@ -69,7 +69,7 @@ class Grid:
     columns: int
     channels: Channels = "last"
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """See `Units`."""
         rows = check_integer("rows", self.rows, minimum=1)
         columns = check_integer("columns", self.columns, minimum=1)
@@ -93,7 +93,7 @@ class Pixels:
 
     channels: Channels = "last"
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """See `Units`."""
         height, width = picture_size(shape, self.channels)
         return of_picture(np.arange(height * width).reshape(height, width), shape, self.channels)
@@ -111,7 +111,7 @@ class Superpixels:
     labels: Int[np.ndarray, "height width"]
     channels: Channels = "last"
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """See `Units`."""
         labels = np.asarray(self.labels)
         size = picture_size(shape, self.channels)
@@ -139,14 +139,14 @@ class Columns:
         names: Of the units.
 
     Example:
-        >>> Columns(((0,), (1, 2, 3))).partition((4,)).n_units
+        >>> Columns(((0,), (1, 2, 3))).cut((4,)).n_units
         2
     """
 
     groups: Sequence[Sequence[int]] | None = None
     names: Sequence[str] = ()
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """See `Units`."""
         if len(shape) != 1:
             raise ArgumentError(f"Columns are of rows with one axis, got examples of shape {shape}")
@@ -176,7 +176,7 @@ class Positions:
 
     width: int = 1
 
-    def partition(self, shape: tuple[int, ...]) -> Partition:
+    def cut(self, shape: tuple[int, ...]) -> Partition:
         """See `Units`."""
         width = check_integer("width", self.width, minimum=1)
         if len(shape) not in (1, 2) or not shape[0]:

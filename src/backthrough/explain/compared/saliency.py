@@ -70,7 +70,7 @@ def saliency(
             raise ArgumentError(f"{name} draws: give key=jax.random.key(0)")
         check_key(key)
         keys = jax.random.split(key, len(problem.x))
-    partition = (Pixels() if units is None else units).partition(problem.x.shape[1:])
+    partition = (Pixels() if units is None else units).cut(problem.x.shape[1:])
 
     def one(x: Array, target: Array, key: PRNGKey | None) -> Array:
         return method.relevance(lambda shown: problem.score(shown, target), x, partition, key=key)

@@ -148,7 +148,7 @@ def _curve(
     if not isinstance(infill, Infiller):
         raise ArgumentError(f"infill must be an Infiller with a method sample, got {infill!r}")
     problem = make_problem(model, x, target, score=score)
-    partition = (Pixels() if units is None else units).partition(problem.x.shape[1:])
+    partition = (Pixels() if units is None else units).cut(problem.x.shape[1:])
     array = as_maps(maps, canvas=partition.canvas.shape, signed=True)
     if len(array) != len(problem.x):
         raise ArgumentError(f"there are {len(array)} maps for {len(problem.x)} inputs")

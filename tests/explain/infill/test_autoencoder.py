@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError
-from backthrough.explain.infill import MaskedAutoencoder, check_infiller
+from backthrough.explain.infill import ImageVAEAC, MaskedAutoencoder, check_infiller
 from backthrough.explain.infill.masks import image_mask, subset_mask
 from backthrough.explain.infill.unet import UNet
 
@@ -28,6 +28,15 @@ def test_it_reads_nothing_hidden_and_takes_sides_of_any_length():
         infiller.check(waves(2) - 50)
     with pytest.raises(ArgumentError, match=r"channels=None an example is \(height, width\)"):
         infiller.sample(jnp.zeros((9, 6, 1)), jnp.ones((9, 6, 1), bool), key=KEY, n_samples=1)
+
+
+def test_one_that_draws_reads_nothing_hidden_either():
+    infiller = ImageVAEAC.fit(waves(8), key=KEY, channels=None, n_steps=2, widths=(4, 6), n_latent=2)
+    check_infiller(infiller, waves(3), key=KEY, n_masks=3)
+    x, nothing = jnp.asarray(waves(1)[0], jnp.float16), jnp.zeros((9, 6), bool)
+    draws = infiller.sample(x, nothing, key=KEY, n_samples=3)
+    assert draws.dtype == jnp.float16
+    assert (np.asarray(draws).std(0) > 0).any()
 
 
 def test_layouts_are_the_same_image():

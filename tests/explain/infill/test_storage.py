@@ -11,6 +11,7 @@ from backthrough.explain.infill import (
     Blur,
     Constant,
     GaussianConditional,
+    ImageVAEAC,
     LocalMean,
     Marginal,
     MaskedAutoencoder,
@@ -35,6 +36,7 @@ MAKERS = {
     "gaussian": lambda: GaussianConditional.fit(X, shrinkage=0.1),
     "autoencoder": lambda: MaskedAutoencoder.fit(X, key=KEY, n_steps=1, widths=(2, 3)),
     "vaeac": lambda: VAEAC.fit(X, key=KEY, n_steps=1, width=4, depth=1, n_latent=2),
+    "image vaeac": lambda: ImageVAEAC.fit(X, key=KEY, n_steps=1, widths=(2, 3), n_latent=2),
 }
 
 

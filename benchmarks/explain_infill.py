@@ -2,8 +2,9 @@
 
     python benchmarks/explain_infill.py
 
-Trained on 20 windows of each label from every training photograph (5,813), mirrored and turned; measured on
-up to 4 of each from the test photographs (386). Errors are mean squares over hidden pixels, in units of each
+Trained on windows of the training photographs, up to 20 of each label from one and as many of either label
+(3,960: with more white cells than that, one is what large holes are filled in with), mirrored and turned;
+measured on up to 4 of each from the test photographs (386). Errors are mean squares over hidden pixels, in units of each
 channel's variance over the training windows, under masks of `kept_cells`. `--steps` is for training. The
 last line is JSON for the results table.
 """

@@ -67,7 +67,7 @@ class MaskedAutoencoder(eqx.Module):
         key: PRNGKey,
         channels: Channels = "last",
         symmetry: Symmetry = "none",
-        n_steps: int = 2000,
+        n_steps: int = 1500,
         batch_size: int = 16,
         learning_rate: float = 2e-3,
         widths: tuple[int, ...] = WIDTHS,

@@ -2,8 +2,9 @@
 
     python benchmarks/explain_infill.py
 
-Trained on 20 windows of each label from every training photograph (5,813), mirrored and turned; measured on
-up to 4 of each from the test photographs (386). Errors are mean squares over hidden pixels, in units of each
+Trained on windows of the training photographs, up to 20 of each label from one and as many of either label
+(3,960: with more white cells than that, one is what large holes are filled in with), mirrored and turned;
+measured on up to 4 of each from the test photographs (386). Errors are mean squares over hidden pixels, in units of each
 channel's variance over the training windows, under masks of `kept_cells`. `--steps` is for training. The
 last line is JSON for the results table.
 """
@@ -39,7 +40,7 @@ GENERATIVE = "masked autoencoder"
 
 
 def kept_cells(key: jax.Array, n: int) -> np.ndarray:
-    """The mix that errors are measured under: cells of 1, 2, 4 or 8 pixels, each kept with probability 1/2."""
+    """What errors are measured under: cells of 1, 2, 4 or 8 pixels, each kept with probability 1/2."""
     keys = jax.random.split(key, len(CELLS))
     masks = [
         np.asarray(jax.random.bernoulli(own, shape=(n, SIDE // side, SIDE // side)))
@@ -158,8 +159,8 @@ def main() -> None:
     relative = ours["error"] / found["mean"]["error"]
     local = [round(found[f"local mean of {size}"]["error"], 3) for size in WINDOWS]
     note = (
-        f"{ours['error']:.3f} of the training variance; mean {found['mean']['error']:.3f}, local mean {local} "
-        f"with windows of {WINDOWS}; {seconds:.0f} s of training, {cpu:.0f} s of CPU."
+        f"{ours['error']:.3f} of the training variance; mean {found['mean']['error']:.3f}, local mean "
+        f"{local} with windows of {WINDOWS}; {seconds:.0f} s of training, {cpu:.0f} s of CPU."
     )
     blurs = [found[name]["flips"] for name in ("blur of 10/224", "blur of 4 pixels")]
     rows = {

@@ -90,7 +90,6 @@ def test_a_table_with_categories_and_pictures_by_networks_and_going_on(table, pi
         ([], ArgumentError, "fit-infill needs pictures or a table"),
         (["none.csv"], ArgumentError, "there is no folder or file 'none.csv'"),
         (["TABLE", "--method", "unet"], ArgumentError, "unknown method for a table 'unet'"),
-        (["PICTURES", "--method", "vaeac"], ArgumentError, "unknown method for pictures 'vaeac'"),
         (["PICTURES", "--columns", "a"], ArgumentError, "--columns is for a table"),
         (["TABLE", "--size", "8", "8"], ArgumentError, "--size is for pictures"),
         (["PICTURES", "--size", "8"], ArgumentError, "--size takes height and width"),

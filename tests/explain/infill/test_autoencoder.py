@@ -1,12 +1,14 @@
 """The network for images, and the masks that it learns from."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from backthrough.core import ArgumentError
-from backthrough.explain.infill import MaskedAutoencoder, check_infiller
+from backthrough.explain.infill import ImageVAEAC, MaskedAutoencoder, check_infiller
+from backthrough.explain.infill.image_training import TrainingImages
 from backthrough.explain.infill.masks import image_mask, subset_mask
 from backthrough.explain.infill.unet import UNet
 
@@ -21,32 +23,55 @@ def waves(n, height=9, width=6, seed=0):
     return (3 + np.sin(0.7 * rows + 0.4 * columns + phase)).astype(np.float32)
 
 
-def test_it_reads_nothing_hidden_and_takes_sides_of_any_length():
-    infiller = MaskedAutoencoder.fit(waves(8), key=KEY, channels=None, n_steps=2, widths=(4, 6))
-    check_infiller(infiller, waves(3), key=KEY, n_masks=3)
+@eqx.filter_jit
+def draw(infiller, x, mask, n_samples=1):
+    return infiller.sample(x, mask, key=KEY, n_samples=n_samples)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return MaskedAutoencoder.fit(waves(8), key=KEY, channels=None, n_steps=2, widths=(4, 6))
+
+
+def made(cls, images, channels, **options):
+    """One with the weights that training starts from."""
+    data = TrainingImages.of(images, channels)
+    return cls(data.seen, data.mean, data.std, channels=channels, widths=(4, 6), key=KEY, **options)
+
+
+def test_it_reads_nothing_hidden_and_takes_sides_of_any_length(fitted):
+    check_infiller(fitted, waves(3), key=KEY, n_masks=3)
     with pytest.raises(ArgumentError, match="the infiller was fitted to values from 2"):
-        infiller.check(waves(2) - 50)
+        fitted.check(waves(2) - 50)
     with pytest.raises(ArgumentError, match=r"channels=None an example is \(height, width\)"):
-        infiller.sample(jnp.zeros((9, 6, 1)), jnp.ones((9, 6, 1), bool), key=KEY, n_samples=1)
+        draw(fitted, jnp.zeros((9, 6, 1)), jnp.ones((9, 6, 1), bool))
+
+
+def test_one_that_draws_reads_nothing_hidden_either():
+    infiller = made(ImageVAEAC, waves(8), None, n_latent=2)
+    check_infiller(infiller, waves(3), key=KEY, n_masks=3)
+    x, nothing = jnp.asarray(waves(1)[0], jnp.float16), jnp.zeros((9, 6), bool)
+    draws = draw(infiller, x, nothing, 3)
+    assert draws.dtype == jnp.float16
+    assert (np.asarray(draws).std(0) > 0).any()
 
 
 def test_layouts_are_the_same_image():
-    network_key = jax.random.key(1)
     images = np.stack([waves(4, 8, 8), waves(4, 8, 8, seed=1)], axis=-1)
-    last = MaskedAutoencoder.fit(images, key=network_key, n_steps=1, widths=(4, 6))
-    moved = np.moveaxis(images, -1, 1)
-    first = MaskedAutoencoder.fit(moved, key=network_key, n_steps=1, widths=(4, 6), channels="first")
+    last, first = (
+        made(MaskedAutoencoder, own, channels)
+        for own, channels in ((images, "last"), (np.moveaxis(images, -1, 1), "first"))
+    )
     mask = np.random.default_rng(0).random((8, 8, 2)) < 0.5
-    found = last.sample(jnp.asarray(images[0]), jnp.asarray(mask), key=KEY, n_samples=1)
-    other = first.sample(jnp.asarray(moved[0]), jnp.asarray(np.moveaxis(mask, -1, 0)), key=KEY, n_samples=1)
+    found = draw(last, jnp.asarray(images[0]), jnp.asarray(mask))
+    other = draw(first, *(jnp.asarray(np.moveaxis(part, -1, 0)) for part in (images[0], mask)))
     np.testing.assert_allclose(np.moveaxis(np.asarray(other), 1, -1), found, atol=1e-5)
 
 
-def test_half_precision_comes_back():
-    infiller = MaskedAutoencoder.fit(waves(8), key=KEY, channels=None, n_steps=2, widths=(4, 6))
+def test_half_precision_comes_back(fitted):
     x = jnp.asarray(waves(1)[0], jnp.float16)
     mask = jnp.asarray(np.random.default_rng(0).random((9, 6)) < 0.5)
-    found = infiller.sample(x, mask, key=KEY, n_samples=2)
+    found = draw(fitted, x, mask, 2)
     assert found.dtype == jnp.float16
     np.testing.assert_array_equal(np.asarray(found[1])[np.asarray(mask)], np.asarray(x)[np.asarray(mask)])
 
@@ -61,7 +86,7 @@ def test_bad_options_are_named():
 
 
 def test_a_network_of_one_resolution_is_a_network():
-    found = UNet(2, 1, (4,), key=KEY)(jnp.ones((5, 3, 2)))
+    found = eqx.filter_eval_shape(UNet(2, 1, (4,), key=KEY), jnp.ones((5, 3, 2)))
     assert found.shape == (5, 3, 1)
 
 
@@ -77,16 +102,16 @@ def test_masks_range_from_nothing_to_everything():
 
 
 @pytest.mark.slow
-def test_it_learns_what_kept_pixels_tell():
-    infiller = MaskedAutoencoder.fit(waves(500, 12, 12), key=KEY, channels=None, n_steps=600, widths=(16, 32))
+@pytest.mark.parametrize("cls", [MaskedAutoencoder, ImageVAEAC])
+def test_it_learns_what_kept_pixels_tell(cls):
+    infiller = cls.fit(waves(500, 12, 12), key=KEY, channels=None, n_steps=600, widths=(16, 32))
     fresh = waves(40, 12, 12, seed=1)
     mask = np.ones((12, 12), bool)
     mask[2:9, 3:10] = False
-    found = np.stack(
-        [
-            np.asarray(infiller.sample(jnp.asarray(x), jnp.asarray(mask), key=KEY, n_samples=1))[0]
-            for x in fresh
-        ]
-    )
+    found = np.stack([np.asarray(draw(infiller, jnp.asarray(x), jnp.asarray(mask)))[0] for x in fresh])
     error = ((found - fresh)[:, ~mask] ** 2).mean()
     assert error < 0.02 * fresh.var()
+    if cls is ImageVAEAC:
+        nothing = jnp.zeros((12, 12), bool)
+        draws = np.asarray(draw(infiller, jnp.asarray(fresh[0]), nothing, 200))
+        assert draws.var(0).mean() > 0.4 * fresh.var()  # a wave of any phase

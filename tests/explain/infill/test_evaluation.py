@@ -52,7 +52,6 @@ def test_infillers_by_name(method):
     ("shape", "options", "message"),
     [
         ((4, 3), {"method": "unet"}, "unet fills in images; for rows of a table use vaeac"),
-        ((4, 3, 3), {"method": "vaeac"}, "vaeac fills in rows; for images use unet"),
         ((4, 50, 50), {"method": "gaussian"}, "up to 2,000 features, these are 2,500"),
         ((4, 3), {"method": "mean", "n_steps": 3}, "mean is not trained step by step: it has no n_steps"),
         ((4, 3), {"method": "mean", "one_hot": ((0, 1),)}, "only vaeac draws one-hot columns"),

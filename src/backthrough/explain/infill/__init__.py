@@ -5,6 +5,7 @@ from backthrough.explain.infill.check import check_infiller
 from backthrough.explain.infill.evaluation import Evaluation, evaluate_infiller
 from backthrough.explain.infill.fit import fit_infiller
 from backthrough.explain.infill.gaussian import GaussianConditional
+from backthrough.explain.infill.image_vaeac import ImageVAEAC
 from backthrough.explain.infill.infiller import Infiller
 from backthrough.explain.infill.numpy_infiller import NumpyInfiller
 from backthrough.explain.infill.simple import Constant, Marginal, Mean, Noise
@@ -18,6 +19,7 @@ __all__ = [
     "Constant",
     "Evaluation",
     "GaussianConditional",
+    "ImageVAEAC",
     "Infiller",
     "LocalMean",
     "Marginal",

@@ -1,25 +1,21 @@
 """Images filled in by a network that was trained to guess hidden pixels of others."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Bool, Float, Shaped
 
-from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice, check_integer, check_positive
-from backthrough.explain.infill.fitted import Seen, training_examples
+from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer
+from backthrough.explain.infill.fitted import Seen
+from backthrough.explain.infill.image_training import WIDTHS, Symmetry, TrainingImages, train_on_images
 from backthrough.explain.infill.infiller import Example, Mask, hide, keep, repeat
-from backthrough.explain.infill.layout import Channels, check_channels, from_last, to_last
-from backthrough.explain.infill.masks import image_mask
+from backthrough.explain.infill.layout import Channels, from_last, to_last
 from backthrough.explain.infill.unet import UNet
-from backthrough.train import Batches, Run, fit, mean_over_shards, schedule
+from backthrough.train import Run
 
-Symmetry = Literal["none", "mirror", "square"]
-SYMMETRIES = ("none", "mirror", "square")
-WIDTHS = (24, 48, 96)
 LEAST = 0.1  # part of an image that counts beside what is hidden, so that small holes weigh more, but not all
 
 
@@ -71,7 +67,7 @@ class MaskedAutoencoder(eqx.Module):
         key: PRNGKey,
         channels: Channels = "last",
         symmetry: Symmetry = "none",
-        n_steps: int = 2000,
+        n_steps: int = 1500,
         batch_size: int = 16,
         learning_rate: float = 2e-3,
         widths: tuple[int, ...] = WIDTHS,
@@ -95,21 +91,24 @@ class MaskedAutoencoder(eqx.Module):
             ArgumentError: for other arrays than images, or a wrong option.
             DataError: for numbers that are not finite.
         """
-        check_channels(channels)
-        check_choice("symmetry", symmetry, SYMMETRIES)
-        check_positive("learning_rate", learning_rate)
         for width in widths:
             check_integer("widths", width, minimum=1)
-        examples = training_examples(X, axes=(3,) if channels is None else (4,))
-        images = np.asarray(jax.vmap(lambda x: to_last(x, channels))(examples.astype(np.float32)))
-        mean = images.mean((0, 1, 2), dtype=np.float64)
-        std = images.std((0, 1, 2), dtype=np.float64)
-        std = np.where(std > 0, std, 1.0)
+        images = TrainingImages.of(X, channels)
         model_key, fit_key = jax.random.split(key)
-        model = cls(Seen.of(examples), mean, std, channels=channels, widths=tuple(widths), key=model_key)
-        rows = ((images - mean) / std).astype(np.float32)
-        network = _train(
-            model.network, rows, symmetry, n_steps, min(batch_size, len(rows)), learning_rate, fit_key, run
+        model = cls(
+            images.seen, images.mean, images.std, channels=channels, widths=tuple(widths), key=model_key
+        )
+        network = train_on_images(
+            model.network,
+            _loss,
+            images.rows,
+            metric="squared error of hidden pixels (variances)",
+            symmetry=symmetry,
+            n_steps=n_steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            key=fit_key,
+            run=run,
         )
         return eqx.tree_at(lambda own: own.network, model, network)
 
@@ -130,13 +129,6 @@ class MaskedAutoencoder(eqx.Module):
         return keep(x, mask, repeat(from_last(self.mean + self.std * guess, self.channels), n_samples))
 
 
-class State(NamedTuple):
-    """What training carries."""
-
-    network: UNet
-    optimiser: optax.OptState
-
-
 def _guess(
     network: UNet,
     image: Float[Array, "height width channel"],
@@ -147,53 +139,10 @@ def _guess(
     return network(jnp.concatenate([holes, kept.astype(jnp.float32)], axis=-1))
 
 
-def _train(
-    network: UNet,
-    rows: Float[np.ndarray, "image height width channel"],
-    symmetry: str,
-    n_steps: int,
-    batch_size: int,
-    learning_rate: float,
-    key: PRNGKey,
-    run: Run | None,
-) -> UNet:
-    rate = schedule("cosine", learning_rate, n_steps=n_steps, warm_up=min(50, n_steps // 10))
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    state = State(network, optimiser.init(eqx.filter(network, eqx.is_inexact_array)))
-
-    def loss(network: UNet, images: Array, kept: Array) -> tuple[Scalar, Scalar]:
-        errors = jnp.square(jax.vmap(lambda *own: _guess(network, *own))(images, kept) - images)
-        axes = (1, 2, 3)
-        hidden = jnp.mean(~kept, axis=axes)
-        each = jnp.mean(jnp.where(kept, 0, errors), axis=axes)
-        return jnp.mean(each / (hidden + LEAST)), jnp.sum(each) / jnp.maximum(jnp.sum(hidden), 1e-6)
-
-    def step(state: State, images: Array, *, key: PRNGKey) -> tuple[State, dict[str, Scalar]]:
-        turn_key, mask_key = jax.random.split(key)
-        images = jax.vmap(lambda x, key: _turned(x, symmetry, key))(
-            images, jax.random.split(turn_key, len(images))
-        )
-        masks = jax.vmap(lambda key: image_mask(key, *images.shape[1:3]))(
-            jax.random.split(mask_key, len(images))
-        )
-        kept = jnp.broadcast_to(masks[..., None], images.shape)
-        (_, error), gradients = eqx.filter_value_and_grad(loss, has_aux=True)(state.network, images, kept)
-        updates, memory = optimiser.update(mean_over_shards(gradients), state.optimiser)
-        new = State(eqx.apply_updates(state.network, updates), memory)
-        return new, {"squared error of hidden pixels (variances)/train": error}
-
-    batches = Batches(rows, batch_size, seed=0)
-    fitted = fit(step, state, batches, n_steps=n_steps, key=key, run=run, label="infiller")
-    return fitted.state.network
-
-
-def _turned(image: Float[Array, "height width channel"], symmetry: str, key: PRNGKey) -> Array:
-    """The image, mirrored or turned at random as far as the symmetry allows."""
-    flips = jax.random.bernoulli(key, shape=(3,))
-    if symmetry != "none":
-        image = jnp.where(flips[0], image[:, ::-1], image)
-    if symmetry == "square":
-        image = jnp.where(flips[1], image[::-1], image)
-        if image.shape[0] == image.shape[1]:
-            image = jnp.where(flips[2], image.transpose(1, 0, 2), image)
-    return image
+def _loss(network: UNet, images: Array, kept: Array, key: PRNGKey) -> tuple[Scalar, Scalar]:
+    """What is made small, in which small holes weigh more than by their pixels; and the error of pixels."""
+    errors = jnp.square(jax.vmap(lambda *own: _guess(network, *own))(images, kept) - images)
+    axes = (1, 2, 3)
+    hidden = jnp.mean(~kept, axis=axes)
+    each = jnp.mean(jnp.where(kept, 0, errors), axis=axes)
+    return jnp.mean(each / (hidden + LEAST)), jnp.sum(each) / jnp.maximum(jnp.sum(hidden), 1e-6)

@@ -9,6 +9,7 @@ from backthrough.core import ArgumentError, PRNGKey, check_choice
 from backthrough.explain.infill.autoencoder import MaskedAutoencoder
 from backthrough.explain.infill.fitted import training_examples
 from backthrough.explain.infill.gaussian import GaussianConditional
+from backthrough.explain.infill.image_vaeac import ImageVAEAC
 from backthrough.explain.infill.simple import Marginal, Mean
 from backthrough.explain.infill.storage import Stored
 from backthrough.explain.infill.vaeac import VAEAC
@@ -34,10 +35,10 @@ def fit_infiller(
 
     Args:
         X: Shape (row, column), (image, height, width) or (image, height, width, channel).
-        method: `"unet"`, a `MaskedAutoencoder`, of images only; `"vaeac"`, of rows only; `"gaussian"`;
-            `"marginal"`; or `"mean"`.
+        method: `"unet"`, a `MaskedAutoencoder`, of images only; `"vaeac"`, a `VAEAC` or `ImageVAEAC`;
+            `"gaussian"`; `"marginal"`; or `"mean"`.
         key: Determines weights, masks and order.
-        one_hot: For `"vaeac"`: columns that are one category written as one-hot.
+        one_hot: For `"vaeac"` of rows: columns that are one category written as one-hot.
         n_steps: Of training, by default the method's own; so for the next two.
         batch_size: Examples in a batch.
         learning_rate: The largest.
@@ -68,7 +69,8 @@ def fit_infiller(
         return MaskedAutoencoder.fit(examples, key=key, channels=channels, run=run, **options)
     if method == "vaeac":
         if examples.ndim > 2:
-            raise ArgumentError("vaeac fills in rows; for images use unet")
+            channels = None if examples.ndim == 3 else "last"
+            return ImageVAEAC.fit(examples, key=key, channels=channels, run=run, **options)
         return VAEAC.fit(examples, key=key, one_hot=one_hot, run=run, **options)
     if method == "gaussian":
         n_features = int(np.prod(examples.shape[1:]))

@@ -12,6 +12,7 @@ from backthrough.explain.infill.autoencoder import MaskedAutoencoder
 from backthrough.explain.infill.columns import Columns
 from backthrough.explain.infill.fitted import Seen
 from backthrough.explain.infill.gaussian import GaussianConditional
+from backthrough.explain.infill.image_vaeac import ImageVAEAC
 from backthrough.explain.infill.infiller import Infiller
 from backthrough.explain.infill.simple import Constant, Marginal, Mean, Noise
 from backthrough.explain.infill.smoothing import Blur, LocalMean
@@ -21,7 +22,16 @@ from backthrough.train import arrays_of, load_model, save_model, with_arrays
 KIND = "infiller"
 
 Stored: TypeAlias = (
-    Constant | Mean | Noise | Blur | LocalMean | Marginal | GaussianConditional | MaskedAutoencoder | VAEAC
+    Constant
+    | Mean
+    | Noise
+    | Blur
+    | LocalMean
+    | Marginal
+    | GaussianConditional
+    | MaskedAutoencoder
+    | VAEAC
+    | ImageVAEAC
 )
 """The infillers that can be saved: all but those that are a user's function."""
 
@@ -52,6 +62,19 @@ def _autoencoder(own: dict[str, Any], key: PRNGKey) -> MaskedAutoencoder:
     zeros = jnp.zeros(own["n_channels"])
     return MaskedAutoencoder(
         _seen(own), zeros, zeros, channels=own["channels"], widths=tuple(own["widths"]), key=key
+    )
+
+
+def _image_vaeac(own: dict[str, Any], key: PRNGKey) -> ImageVAEAC:
+    zeros = jnp.zeros(own["n_channels"])
+    return ImageVAEAC(
+        _seen(own),
+        zeros,
+        zeros,
+        channels=own["channels"],
+        widths=tuple(own["widths"]),
+        n_latent=own["n_latent"],
+        key=key,
     )
 
 
@@ -93,6 +116,9 @@ KINDS = {
         lambda own: {"shape": own.seen.shape, "groups": own.columns.groups, "sizes": own.sizes}, _vaeac
     ),
 }
+KINDS[ImageVAEAC] = Kind(
+    lambda own: {**KINDS[MaskedAutoencoder].settings(own), "n_latent": own.n_latent}, _image_vaeac
+)
 NAMES = {cls.__name__: cls for cls in KINDS}
 
 

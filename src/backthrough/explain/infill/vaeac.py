@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro.distributions as dist
 import optax
 from jaxtyping import Array, Bool, Float, Shaped
 
@@ -16,10 +15,8 @@ from backthrough.explain.infill.columns import Columns, last_axis_groups
 from backthrough.explain.infill.fitted import Seen, training_examples
 from backthrough.explain.infill.infiller import Example, Mask, hide, keep
 from backthrough.explain.infill.masks import subset_mask
-from backthrough.explain.infill.vaeac_networks import Latent, Networks
+from backthrough.explain.infill.vaeac_networks import Networks
 from backthrough.train import Batches, Run, fit, mean_over_shards, schedule
-
-MEAN_REACH, SPREAD_PULL = 1e4, 1e-4  # of the prior's regularisation, as in the paper
 
 
 class VAEAC(eqx.Module):
@@ -135,10 +132,7 @@ def vaeac_bound(
     proposal, _ = networks.proposal(jnp.concatenate([row, known.astype(row.dtype)]))
     outputs = networks.decoder(proposal.draw(key), seen)
     likelihood = jnp.sum(jnp.where(units, 0, columns.log_prob(outputs, row)))
-    divergence = dist.kl_divergence(_normal(proposal), _normal(prior)).sum()
-    pull = -jnp.sum(jnp.square(prior.mean)) / (2 * MEAN_REACH**2)
-    pull += SPREAD_PULL * jnp.sum(jnp.log(prior.std) - prior.std)
-    return likelihood - divergence, pull
+    return likelihood - proposal.divergence(prior), prior.pull()
 
 
 class State(NamedTuple):
@@ -184,7 +178,3 @@ def _train(
 
 def _with_holes(row: Float[Array, "feature"], known: Bool[Array, "feature"]) -> Float[Array, "twice_feature"]:
     return jnp.concatenate([jnp.where(known, row, 0), known.astype(row.dtype)])
-
-
-def _normal(latent: Latent) -> dist.Normal:
-    return dist.Normal(latent.mean, latent.std)

@@ -5,10 +5,13 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
-from backthrough.core import PRNGKey
+from backthrough.core import PRNGKey, Scalar
 
+MEAN_REACH, SPREAD_PULL = 1e4, 1e-4  # of the prior's regularisation, as in the paper
+LEAST_STD = 1e-3
 Vector = Float[Array, "_"]
 
 
@@ -20,18 +23,28 @@ class Latent(NamedTuple):
         std: Of each entry.
     """
 
-    mean: Float[Array, "latent"]
-    std: Float[Array, "latent"]
+    mean: Float[Array, "*latent"]
+    std: Float[Array, "*latent"]
 
     @classmethod
-    def of(cls, outputs: Float[Array, "twice_latent"]) -> "Latent":
-        """By a network's outputs."""
-        mean, spread = jnp.split(outputs, 2)
-        return cls(mean, 1e-3 + jax.nn.softplus(spread))
+    def of(cls, outputs: Float[Array, "..."]) -> "Latent":
+        """By a network's outputs, whose last axis holds first means and then spreads."""
+        mean, spread = jnp.split(outputs, 2, axis=-1)
+        return cls(mean, LEAST_STD + jax.nn.softplus(spread))
 
-    def draw(self, key: PRNGKey) -> Float[Array, "latent"]:
+    def draw(self, key: PRNGKey) -> Float[Array, "*latent"]:
         """One draw, differentiable."""
         return self.mean + self.std * jax.random.normal(key, self.mean.shape)
+
+    def divergence(self, prior: "Latent") -> Scalar:
+        """KL(self || prior) in nats."""
+        own, other = (dist.Normal(latent.mean, latent.std) for latent in (self, prior))
+        return dist.kl_divergence(own, other).sum()
+
+    def pull(self) -> Scalar:
+        """The regularisation of a prior, which keeps it from growing without end (Ivanov et al. 2019)."""
+        spread = SPREAD_PULL * jnp.sum(jnp.log(self.std) - self.std)
+        return spread - jnp.sum(jnp.square(self.mean)) / (2 * MEAN_REACH**2)
 
 
 class Residual(eqx.Module):

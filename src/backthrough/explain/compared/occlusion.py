@@ -29,6 +29,14 @@ class Occlusion:
         baseline: What stands in a window: a number, or an array that broadcasts to an example.
         infill: Draws what stands there in place of the baseline.
         n_samples: Draws for each window.
+
+    Example:
+        >>> from backthrough.explain.adapt import NumpyModel
+        >>> from backthrough.explain.compared import saliency
+        >>> from backthrough.explain.units import Columns
+        >>> model = NumpyModel(lambda rows: rows @ np.array([[2.0], [-3.0]]), outputs="sigmoid")
+        >>> saliency(model, np.array([[1.0, 5.0]]), method=Occlusion(), units=Columns()).tolist()
+        [[2.0, -15.0]]
     """
 
     window: int | None = None

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, check_integer
@@ -31,6 +30,7 @@ class RISE:
             score is its log-odds, as in the paper; otherwise by the score itself.
 
     Example:
+        >>> import numpy as np
         >>> from backthrough.explain.adapt import NumpyModel
         >>> from backthrough.explain.compared import saliency
         >>> model = NumpyModel(lambda rows: rows[:, :, 0, 0].sum(axis=1)[:, None], outputs="sigmoid")

@@ -34,6 +34,12 @@ class TorchModel:
         module: The module.
         outputs: What it returns.
         device: Where its inputs go; the device of its parameters when None.
+
+    Example:
+        >>> import torch  # doctest: +SKIP
+        >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)).eval()  # doctest: +SKIP
+        >>> TorchModel(module).bind(jnp.zeros((5, 3, 2, 2))).outputs.shape  # doctest: +SKIP
+        (5, 3)
     """
 
     module: Any

@@ -44,6 +44,16 @@ class BBMP:
         blur: Standard deviation of the blur that stands for nothing, in pixels; 10 of 224.
         mask_blur: Standard deviation of the mask's blur; 5 of 224.
         jitter: Most pixels by which picture and mask are moved at a step; 4 of 224.
+
+    Example:
+        >>> from backthrough.explain.adapt import JaxModel
+        >>> from backthrough.explain.compared import saliency
+        >>> x = np.zeros((1, 16, 16, 1))
+        >>> x[0, 8, 4] = 1
+        >>> model = JaxModel(lambda x: 9 * x[8, 4] - 4, outputs="sigmoid")
+        >>> found = saliency(model, x, method=BBMP(n_steps=50, jitter=0), key=jax.random.key(0))
+        >>> bool(found[0, 8, 4] > 0.5)
+        True
     """
 
     n_steps: int = 300

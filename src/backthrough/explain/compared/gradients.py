@@ -18,6 +18,15 @@ class Gradient:
     """The absolute derivative of the score by each feature, the largest of a place's channels.
 
     Simonyan, Vedaldi and Zisserman 2014, sec. 3.1.
+
+    Example:
+        >>> from backthrough.explain.compared import saliency
+        >>> from backthrough.explain.units import Columns
+        >>> def model(x):
+        ...     return jnp.stack([0 * x[0], 2 * x[0] - 3 * x[1]])
+        >>> x = np.array([[1.0, 5.0]])
+        >>> saliency(model, x, target=1, method=Gradient(), units=Columns()).tolist()
+        [[2.0, 3.0]]
     """
 
     needs_gradient: ClassVar[bool] = True
@@ -40,6 +49,11 @@ class IntegratedGradients:
     Attributes:
         baseline: A number, or an array that broadcasts to an example.
         n_steps: Points on the line.
+
+    Example:
+        >>> method = IntegratedGradients(baseline=1.0, n_steps=3)
+        >>> method.attributions(lambda x: jnp.sum(x**2), jnp.array([3.0, 1.0])).round(3).tolist()
+        [8.0, 0.0]
     """
 
     baseline: Any = 0.0
@@ -78,6 +92,15 @@ class SmoothGrad:
     Attributes:
         noise: Standard deviation of the noise, as a part of the range of x.
         n_samples: Copies.
+
+    Example:
+        >>> from backthrough.explain.compared import saliency
+        >>> from backthrough.explain.units import Columns
+        >>> def model(x):
+        ...     return jnp.stack([0 * x[0], 2 * x[0] - 3 * x[1]])
+        >>> options = {"target": 1, "units": Columns(), "key": jax.random.key(0)}
+        >>> saliency(model, np.array([[1.0, 5.0]]), method=SmoothGrad(), **options).tolist()
+        [[2.0, 3.0]]
     """
 
     noise: float = 0.15

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, check_integer
 from backthrough.explain.compared.gradients import as_baseline
@@ -29,6 +29,14 @@ class Occlusion:
         baseline: What stands in a window: a number, or an array that broadcasts to an example.
         infill: Draws what stands there in place of the baseline.
         n_samples: Draws for each window.
+
+    Example:
+        >>> from backthrough.explain.adapt import NumpyModel
+        >>> from backthrough.explain.compared import saliency
+        >>> from backthrough.explain.units import Columns
+        >>> model = NumpyModel(lambda rows: rows @ np.array([[2.0], [-3.0]]), outputs="sigmoid")
+        >>> saliency(model, np.array([[1.0, 5.0]]), method=Occlusion(), units=Columns()).tolist()
+        [[2.0, -15.0]]
     """
 
     window: int | None = None
@@ -48,8 +56,21 @@ class Occlusion:
     ) -> Float[Array, "..."]:
         """See `Method`."""
         check_integer("n_samples", self.n_samples, minimum=1)
-        hidden = self.windows(partition)
         baseline = as_baseline(self.baseline, x)
+        canvas = jnp.asarray(partition.canvas)
+        places = self.places(partition)
+        n_chunks = -(-len(places) // CHUNK)
+        filled = np.resize(places, (n_chunks, CHUNK, places.shape[1]))
+        counts = (np.arange(n_chunks * CHUNK) < len(places)).reshape(n_chunks, CHUNK)
+
+        def hidden(place: Int[Array, "axis"]) -> Bool[Array, "..."]:
+            if self.window is None:
+                return canvas == place[0]
+            inside = jnp.ones(canvas.shape, bool)
+            for axis, start in enumerate(place):
+                along = jax.lax.broadcasted_iota(jnp.int32, canvas.shape, axis)
+                inside &= (along >= start) & (along < start + self.window)
+            return inside
 
         def scored(part: Bool[Array, "..."], own: PRNGKey | None) -> Array:
             kept = ~on_features(part, partition)
@@ -58,36 +79,39 @@ class Occlusion:
             drawn = self.infill.sample(x, kept, key=own, n_samples=self.n_samples)
             return jax.vmap(score)(drawn).mean()
 
-        keys = None if key is None else jax.random.split(key, len(hidden))
-        falls = score(x) - jax.lax.map(
-            lambda each: scored(*each), (jnp.asarray(hidden), keys), batch_size=CHUNK
-        )
-        weights = jnp.asarray(hidden, x.dtype)
-        return jnp.tensordot(falls, weights, 1) / weights.sum(axis=0)
+        full = score(x)
 
-    def windows(self, partition: Partition) -> Bool[np.ndarray, "window ..."]:
-        """The places that each window hides; together they hide all.
+        def add(sums: tuple[Array, Array], chunk: Any) -> tuple[tuple[Array, Array], None]:
+            falls, times = sums
+            own_places, own_counts, own_keys = chunk
+            parts = jax.vmap(hidden)(own_places)
+            own_falls = full - jax.vmap(scored)(parts, own_keys)
+            weights = own_counts.astype(x.dtype)
+            falls += jnp.tensordot(weights * own_falls, parts, 1)
+            return (falls, times + jnp.tensordot(weights, parts, 1)), None
+
+        keys = None if key is None else jax.random.split(key, (n_chunks, CHUNK))
+        start = jnp.zeros(canvas.shape, x.dtype)
+        chunks = (jnp.asarray(filled), jnp.asarray(counts), keys)
+        (falls, times), _ = jax.lax.scan(add, (start, start), chunks)
+        return falls / times
+
+    def places(self, partition: Partition) -> Int[np.ndarray, "window axis"]:
+        """The first corner of each window, or the number of each unit; together they hide all.
 
         Raises:
             ArgumentError: if a window is larger than the canvas, or leaves gaps between windows.
         """
-        canvas = partition.canvas
+        shape = partition.canvas.shape
         if self.window is None:
-            return canvas == np.arange(partition.n_units).reshape(-1, *(1,) * canvas.ndim)
+            return np.arange(partition.n_units)[:, None]
         window = check_integer("window", self.window, minimum=1)
-        stride = check_integer(
-            "stride", max(1, window // 2) if self.stride is None else self.stride, minimum=1
-        )
+        stride = check_integer("stride", max(1, window // 2) if self.stride is None else self.stride, minimum=1)
         if partition.centres.shape[1] == 0:
             raise ArgumentError("columns have no neighbours: leave window out, and each unit is hidden")
-        if window > min(canvas.shape):
-            raise ArgumentError(f"a window of {window} is larger than the canvas of shape {canvas.shape}")
+        if window > min(shape):
+            raise ArgumentError(f"a window of {window} is larger than the canvas of shape {shape}")
         if stride > window:
             raise ArgumentError(f"a stride of {stride} leaves gaps between windows of {window}")
-        starts = [sorted({*range(0, length - window, stride), length - window}) for length in canvas.shape]
-        hidden = []
-        for corner in itertools.product(*starts):
-            part = np.zeros(canvas.shape, bool)
-            part[tuple(slice(start, start + window) for start in corner)] = True
-            hidden.append(part)
-        return np.stack(hidden)
+        starts = [sorted({*range(0, length - window, stride), length - window}) for length in shape]
+        return np.array(list(itertools.product(*starts)))

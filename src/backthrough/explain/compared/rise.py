@@ -28,6 +28,16 @@ class RISE:
         baseline: What hidden places fade to: a number, or an array that broadcasts to an example.
         uses_probability: Whether masks are weighted by sigmoid(score), the class's probability where the
             score is its log-odds, as in the paper; otherwise by the score itself.
+
+    Example:
+        >>> import numpy as np
+        >>> from backthrough.explain.adapt import NumpyModel
+        >>> from backthrough.explain.compared import saliency
+        >>> model = NumpyModel(lambda rows: rows[:, :, 0, 0].sum(axis=1)[:, None], outputs="sigmoid")
+        >>> x = np.ones((1, 9, 9, 1))
+        >>> found = saliency(model, x, method=RISE(n_masks=200, cells=3), key=jax.random.key(0))
+        >>> bool(found[0, :, 0].mean() > found[0, :, 8].mean())
+        True
     """
 
     n_masks: int = 4000

@@ -45,7 +45,6 @@ def saliency(
         DataError: for inputs that are not finite.
 
     Example:
-        >>> import numpy as np
         >>> from backthrough.explain.compared import IntegratedGradients
         >>> from backthrough.explain.units import Columns
         >>> weights = np.array([[0.0, 1.0], [0.0, -2.0]])

@@ -42,7 +42,6 @@ def scatter(maps: Any) -> Float[np.ndarray, "example"]:
         DataError: for maps that are not finite.
 
     Example:
-        >>> import numpy as np
         >>> square, checks = np.zeros((2, 8, 8))
         >>> square[2:6, 2:6] = 1
         >>> checks[::2, ::2] = 1

@@ -56,7 +56,6 @@ def tight_boxes(
         DataError: for maps that are not finite.
 
     Example:
-        >>> import numpy as np
         >>> tight_boxes(np.eye(4)[None] + np.eye(4, k=1)).tolist()
         [[0.0, 0.0, 4.0, 4.0]]
         >>> tight_boxes(np.pad(np.ones((1, 2, 3)), ((0, 0), (1, 4), (2, 2)))).tolist()
@@ -83,6 +82,11 @@ def localisation(
     Raises:
         ArgumentError: for shapes that do not fit, or whatever `tight_boxes` refuses.
         DataError: if an input has no box, or one whose sides cross.
+
+    Example:
+        >>> square = np.pad(np.ones((1, 2, 2)), ((0, 0), (1, 5), (1, 5)))
+        >>> localisation(square, [[1.0, 1.0, 5.0, 3.0]]).overlap.tolist()
+        [0.5]
     """
     found = tight_boxes(maps, threshold=threshold, level=level)
     true = as_boxes(boxes, len(found))
@@ -92,7 +96,13 @@ def localisation(
 def localisation_error(
     maps: Any, boxes: Any, *, threshold: Rule = "mean", level: float | None = None
 ) -> float:
-    """The part of inputs whose box overlaps the true one by at most a half; see `localisation`."""
+    """The part of inputs whose box overlaps the true one by at most a half; see `localisation`.
+
+    Example:
+        >>> square = np.pad(np.ones((1, 2, 2)), ((0, 0), (1, 5), (1, 5)))
+        >>> localisation_error(square, [[1.0, 1.0, 5.0, 3.0]])
+        1.0
+    """
     return localisation(maps, boxes, threshold=threshold, level=level).error
 
 
@@ -110,6 +120,10 @@ def pointing_game(maps: Any, boxes: Any, *, tolerance: float = 0.0) -> Float[np.
     Raises:
         ArgumentError: for shapes that do not fit.
         DataError: for maps that are not finite, or inputs without a box.
+
+    Example:
+        >>> pointing_game(np.eye(2)[None], [[0.0, 0.0, 1.0, 2.0]]).tolist()
+        [0.5]
     """
     array = as_maps(maps)
     true = as_boxes(boxes, len(array))

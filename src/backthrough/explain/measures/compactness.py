@@ -71,6 +71,18 @@ def smallest_area(
     Raises:
         ArgumentError: for another objective, or whatever `deletion_curve` refuses.
         DataError: for inputs or maps that are not finite.
+
+    Example:
+        >>> import jax
+        >>> import jax.numpy as jnp
+        >>> from backthrough.explain.infill import Constant
+        >>> from backthrough.explain.units import Columns
+        >>> def model(x):
+        ...     return jnp.stack([1.5, 3 * x[0] + x[1]])
+        >>> options = {"infill": Constant(0.0), "units": Columns(), "key": jax.random.key(0), "target": 1}
+        >>> x = np.array([[1.0, 1.0]])
+        >>> smallest_area(model, x, [[9.0, 0.0]], objective="keep", n_steps=2, **options).area.tolist()
+        [0.5]
     """
     check_choice("objective", objective, ("keep", "delete"))
     curve_of = insertion_curve if objective == "keep" else deletion_curve

@@ -92,16 +92,13 @@ def deletion_curve(
         DataError: for inputs or maps that are not finite.
 
     Example:
-        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from backthrough.explain.infill import Constant
         >>> from backthrough.explain.units import Columns
-        >>> class Zeros:
-        ...     conditional = leaks = False
-        ...     def sample(self, x, mask, *, key, n_samples):
-        ...         return jnp.broadcast_to(jnp.where(mask, x, 0), (n_samples, *x.shape))
-        >>> curve = deletion_curve(
-        ...     lambda x: jnp.stack([0 * x[0], 3 * x[0] + x[1]]), np.array([[1.0, 1.0]]), [[0.0, 9.0]],
-        ...     infill=Zeros(), target=1, units=Columns(), n_steps=2, key=jax.random.key(0),
-        ... )
+        >>> def model(x):
+        ...     return jnp.stack([0 * x[0], 3 * x[0] + x[1]])
+        >>> options = {"infill": Constant(0.0), "units": Columns(), "key": jax.random.key(0)}
+        >>> x = np.array([[1.0, 1.0]])
+        >>> curve = deletion_curve(model, x, [[0.0, 9.0]], target=1, n_steps=2, **options)
         >>> curve.score.tolist()
         [[4.0, 3.0, 0.0]]
     """
@@ -124,6 +121,16 @@ def insertion_curve(
     """Shows units from the highest on, until all are shown; a good map makes the score rise at once.
 
     Petsiuk et al. 2018. Arguments and errors are those of `deletion_curve`.
+
+    Example:
+        >>> from backthrough.explain.infill import Constant
+        >>> from backthrough.explain.units import Columns
+        >>> def model(x):
+        ...     return jnp.stack([0 * x[0], 3 * x[0] + x[1]])
+        >>> options = {"infill": Constant(0.0), "units": Columns(), "key": jax.random.key(0)}
+        >>> x = np.array([[1.0, 1.0]])
+        >>> insertion_curve(model, x, [[0.0, 9.0]], target=1, n_steps=2, **options).score_area.tolist()
+        [1.5]
     """
     return _curve(model, x, maps, infill, key, target, units, n_steps, n_samples, score, hides=False)
 

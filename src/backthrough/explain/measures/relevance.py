@@ -26,7 +26,6 @@ def relevance_mass(maps: Any, masks: Any, *, distractors: Any = None) -> Float[n
         DataError: for maps that are not finite, or an empty mask.
 
     Example:
-        >>> import numpy as np
         >>> mask = np.array([[[True, False, False]]])
         >>> relevance_mass(np.array([[[3.0, 1.0, -5.0]]]), mask).tolist()
         [0.75]
@@ -54,6 +53,11 @@ def relevance_rank(maps: Any, masks: Any) -> Float[np.ndarray, "example"]:
     Raises:
         ArgumentError: for masks of another shape or type.
         DataError: for maps that are not finite, or an empty mask.
+
+    Example:
+        >>> mask = np.array([[[True, True, False, False]]])
+        >>> relevance_rank(np.array([[[3.0, 0.0, 1.0, 0.0]]]), mask).tolist()
+        [0.5]
     """
     array = as_maps(maps)
     inside = as_masks("masks", masks, array)

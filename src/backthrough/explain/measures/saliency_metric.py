@@ -57,6 +57,12 @@ def saliency_metric(
     Raises:
         ArgumentError: for what are no pictures, boxes outside of them, or whatever `make_problem` refuses.
         DataError: if a box is missing, or its sides cross.
+
+    Example:
+        >>> x = np.zeros((1, 10, 10, 1))
+        >>> found = saliency_metric(lambda x: jnp.array([0.0, 0.0]), x, [[0.0, 0.0, 2.0, 2.0]], target=0)
+        >>> found.values.round(3).tolist()  # log .05 - log .5
+        [-2.303]
     """
     problem = make_problem(model, x, target)
     pictures = np.asarray(problem.x)

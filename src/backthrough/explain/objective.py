@@ -49,12 +49,18 @@ class Objective(eqx.Module):
     ) -> Float[Array, "draw ..."]:
         """The input with the set kept or hidden, and the rest filled in; for each draw of the infill.
 
-        A set between 0 and 1 blends the input with what is filled in for the set rounded, and no derivative
-        goes through the infill.
+        A set between 0 and 1 blends the input with the infill, through which no derivative goes. An infill
+        that depends on the mask is drawn for the set rounded and says nothing of what is kept, so of half
+        and more the whole is there: what is kept counts twice up to there.
         """
         x = question.x
         kept = jnp.where(question.is_sdr, 1 - selected, selected)[self.labels].astype(x.dtype)
-        filled = jax.lax.stop_gradient(self.infiller.sample(x, kept >= 0.5, key=key, n_samples=n_draws))
+        if self.infiller.conditional:
+            mask = kept >= 0.5
+            kept = jnp.minimum(2 * kept, 1)
+        else:
+            mask = jnp.zeros(x.shape, bool)
+        filled = jax.lax.stop_gradient(self.infiller.sample(x, mask, key=key, n_samples=n_draws))
         return jnp.where(kept == 1, x, jnp.where(kept == 0, filled, kept * x + (1 - kept) * filled))
 
     def scores(

@@ -1,1 +1,30 @@
-"""Which part of an input would have to change for a classifier to answer differently."""
+"""Which part of an input would have to change, realistically, for a model to answer differently."""
+
+from backthrough.explain.adapt import Adapter, JaxModel, NumpyModel, SklearnModel, adapt
+from backthrough.explain.explaining import explain
+from backthrough.explain.explanation import Explanation, Regions
+from backthrough.explain.infill import Infiller, Mean
+from backthrough.explain.search import PUBLISHED, Search
+from backthrough.explain.units import Columns, Grid, Partition, Pixels, Positions, Superpixels, Units
+
+__all__ = [
+    "PUBLISHED",
+    "Adapter",
+    "Columns",
+    "Explanation",
+    "Grid",
+    "Infiller",
+    "JaxModel",
+    "Mean",
+    "NumpyModel",
+    "Partition",
+    "Pixels",
+    "Positions",
+    "Regions",
+    "Search",
+    "SklearnModel",
+    "Superpixels",
+    "Units",
+    "adapt",
+    "explain",
+]

@@ -1,111 +1,217 @@
+"""How the region is searched for: windows first, then learned probabilities, then changes at the border."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
-import optax
-from typing import NamedTuple
-from backthrough.estimators import expect, LeaveOneOut
-from backthrough.explain.objective import Objective
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from backthrough.core import ArgumentError, PRNGKey, check_integer, check_positive
+from backthrough.estimators.estimator import Estimator
+from backthrough.explain.learning import learn
+from backthrough.explain.local_search import Surroundings, improve
+from backthrough.explain.objective import Objective, Question
+from backthrough.explain.units import Partition
+from backthrough.explain.windows import windows
+
+ALIKE = 0.5  # of their union, from which on two windows are one start
+AT_ONCE = 32  # windows
 
 
-class Lane(NamedTuple):
-    x: object
-    target: object
-    is_sdr: object
+@dataclass(frozen=True)
+class Search:
+    """How a region is searched for; the defaults were chosen by what finds the least loss on photographs.
+
+    First every window, a box of units, is tried. Around the best ones that differ, probabilities of all units
+    are learned. The best set of all these is changed at its border as long as that makes it better.
+
+    From independent units at probability 1/2, as in the paper, a good infiller rebuilds what is hidden from
+    what is left, and nothing is learned: `PUBLISHED` is that recipe.
+
+    Attributes:
+        n_starts: Windows from which probabilities are learned.
+        most_windows: Windows at most; 0: begin with probabilities of 1/2.
+        start_logit: Logit of a unit in the window at the beginning; its negative outside.
+        n_steps: Of Adam.
+        n_samples: Sets drawn in each step.
+        learning_rate: Of Adam, on logits; it falls to 0 along a line.
+        warm_up: Steps in which the price of the area rises to what it is.
+        n_rounds: Of changes at the border.
+        n_proposals: Changed sets in each round.
+        n_draws: Infills of each set that is tried, where the infiller draws.
+        grid: Rows and columns of the parameters, where probabilities of pixels are interpolated from a
+            coarser grid; each unit has its own when None.
+    """
+
+    n_starts: int = 2
+    most_windows: int = 256
+    start_logit: float = 2.0
+    n_steps: int = 60
+    n_samples: int = 8
+    learning_rate: float = 0.2
+    warm_up: int = 0
+    n_rounds: int = 32
+    n_proposals: int = 16
+    n_draws: int = 1
+    grid: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be.
+
+        Raises:
+            ArgumentError: naming the setting.
+        """
+        for name in ("n_starts", "n_steps", "n_samples", "n_proposals", "n_draws"):
+            check_integer(name, getattr(self, name), minimum=1)
+        for name in ("most_windows", "warm_up", "n_rounds"):
+            check_integer(name, getattr(self, name), minimum=0)
+        check_positive("learning_rate", self.learning_rate)
+        if not self.most_windows and self.n_starts > 1:
+            raise ArgumentError("without windows there is one start: n_starts=1")
+
+    def n_calls(self, n_windows: int, per_step: int) -> int:
+        """Inputs that the model is called with for one region, but for its certificate."""
+        learned = self.n_starts * self.n_steps * per_step
+        candidates = self.n_starts + bool(n_windows)
+        local = self.n_rounds * (self.n_proposals + 1)
+        return (n_windows + learned + candidates + local) * self.n_draws
 
 
-def evaluate(objective, lane, sets, key):
-    """loss and score of each set"""
-
-    def one(m):
-        s = jnp.mean(objective.scores(lane.x, lane.target, m.astype(jnp.float32), lane.is_sdr, key=key))
-        return jnp.where(lane.is_sdr, s, -s) + objective.price(m.astype(jnp.float32)), s
-
-    return jax.vmap(one)(sets)
-
-
-def scan_windows(objective, lane, sets, key, at_once=32):
-    pad = (-len(sets)) % at_once
-    padded = jnp.concatenate([sets, jnp.zeros((pad, sets.shape[1]), bool)]).reshape(
-        -1, at_once, sets.shape[1]
-    )
-    loss, score = jax.lax.map(lambda s: evaluate(objective, lane, s, key), padded)
-    return loss.reshape(-1)[: len(sets)], score.reshape(-1)[: len(sets)]
+PUBLISHED = Search(
+    n_starts=1,
+    most_windows=0,
+    start_logit=0.0,
+    n_steps=300,
+    n_samples=8,
+    learning_rate=0.05,
+    warm_up=30,
+    n_rounds=0,
+    grid=(56, 56),
+)
+"""The recipe of Chang et al. 2019, with `Pixels()`, `estimator="concrete"` and `area_cost=50`."""
 
 
-def pick_starts(sets, loss, n):
-    """best, then best that overlaps less than half with those chosen"""
-    chosen = []
-    penal = loss
-    for _ in range(n):
-        i = jnp.argmin(penal)
-        chosen.append(i)
-        s = sets[i]
-        iou = jnp.sum(sets & s, 1) / jnp.maximum(jnp.sum(sets | s, 1), 1)
-        penal = jnp.where(iou > 0.5, jnp.inf, penal)
-    return sets[jnp.stack(chosen)]
+class Region(NamedTuple):
+    """What a search has found.
+
+    Attributes:
+        probability: With which each unit is selected, from each start; the best start first.
+        selected: The best set of all.
+        history: Estimated loss at each step of learning.
+        changes: Loss in each round of changes.
+    """
+
+    probability: Float[Array, "start unit"]
+    selected: Bool[Array, "unit"]
+    history: Float[Array, "start step"]
+    changes: Float[Array, "round"]
 
 
-def near(m, adjacent):
-    """units on either side of the border of m"""
-    inside = adjacent @ m.astype(jnp.float32) > 0
-    outside = adjacent @ (~m).astype(jnp.float32) > 0
-    return (m & outside) | (~m & inside)
+class Searcher(eqx.Module):
+    """A search that knows the units.
 
+    Attributes:
+        windows: Sets to begin with.
+        surroundings: Of units, for changes at borders.
+        estimator: How gradients are estimated.
+        search: The settings.
+    """
 
-def propose(m, small, key, n, adjacent):
-    """n changed sets: a random small window that meets the border is added or taken away; flips"""
-    border = near(m, adjacent)
-    touches = (small & border).any(1)
-    touches = touches | ~touches.any()
-    k1, k2, k3 = jax.random.split(key, 3)
-    w = jax.random.categorical(k1, jnp.where(touches, 0.0, -jnp.inf), shape=(n,))
-    add = jax.random.bernoulli(k2, 0.5, (n, 1))
-    flip = small[w]
-    return jnp.where(add, m | flip, m & ~flip)
+    windows: Bool[Array, "window unit"]
+    surroundings: Surroundings
+    estimator: Estimator
+    search: Search = eqx.field(static=True)
 
+    @classmethod
+    def of(cls, search: Search, partition: Partition, estimator: Estimator) -> "Searcher":
+        """The search on a partition.
 
-def polish(objective, lane, start, small, adjacent, key, n_rounds, n_proposals):
-    loss0, score0 = evaluate(objective, lane, start[None], key)
+        Raises:
+            ArgumentError: for a grid of parameters that does not fit the units.
+        """
+        sets = np.zeros((0, partition.n_units), bool)
+        if search.most_windows:
+            sets = windows(partition.centres, most=search.most_windows)
+        if search.grid is not None:
+            size = partition.canvas.shape
+            if len(size) != 2 or partition.n_units != partition.canvas.size:
+                raise ArgumentError("a grid of parameters is interpolated to pixels: it needs units=Pixels()")
+            if any(own > length for own, length in zip(search.grid, size, strict=True)):
+                raise ArgumentError(f"grid {search.grid} is finer than the picture of {size} pixels")
+        return cls(jnp.asarray(sets), Surroundings.of(partition), estimator, search)
 
-    def round_(state, k):
-        m, loss, score = state
-        sets = propose(m, small, k, n_proposals, adjacent)
-        l, s = evaluate(objective, lane, sets, key)
-        i = jnp.argmin(l)
-        better = l[i] < loss
-        return (
-            jnp.where(better, sets[i], m),
-            jnp.where(better, l[i], loss),
-            jnp.where(better, s[i], score),
-        ), loss
+    def __call__(self, objective: Objective, question: Question, *, key: PRNGKey) -> Region:
+        """The region of one input."""
+        search = self.search
+        window_key, learn_key, pick_key, change_key = jax.random.split(key, 4)
+        starts, best_window = self._starts(objective, question, window_key)
+        logits = search.start_logit * (2.0 * starts - 1)
+        if search.grid is not None:
+            logits = jnp.full((search.n_starts, *search.grid), search.start_logit)
+        probability, history = jax.vmap(
+            lambda logits, key: learn(
+                objective,
+                question,
+                logits,
+                self.estimator,
+                spread=self._spread,
+                n_steps=search.n_steps,
+                n_samples=search.n_samples,
+                n_draws=search.n_draws,
+                learning_rate=search.learning_rate,
+                warm_up=search.warm_up,
+                key=key,
+            )
+        )(logits, jax.random.split(learn_key, search.n_starts))
+        hard = probability > 0.5
+        candidates = jnp.concatenate([hard, best_window])
+        losses = objective.losses(question, candidates, key=pick_key, n_draws=search.n_draws)
+        order = jnp.argsort(losses[: search.n_starts])
+        selected = candidates[jnp.argmin(losses)]
+        changes = jnp.zeros(0)
+        if search.n_rounds:
+            selected, changes = improve(
+                objective,
+                question,
+                selected,
+                self.surroundings,
+                n_rounds=search.n_rounds,
+                n_proposals=search.n_proposals,
+                n_draws=search.n_draws,
+                key=change_key,
+            )
+        return Region(probability[order], selected, history[order], changes)
 
-    (m, l, s), hist = jax.lax.scan(round_, (start, loss0[0], score0[0]), jax.random.split(key, n_rounds))
-    return m, l, s, hist
+    def _starts(self, objective: Objective, question: Question, key: PRNGKey) -> tuple[Array, Array]:
+        """The best windows that differ, and the best of all; or all units alike, where there are none."""
+        n_units = self.windows.shape[1]
+        if not len(self.windows):
+            return jnp.ones((1, n_units), bool), jnp.zeros((0, n_units), bool)
+        at_once = min(AT_ONCE, len(self.windows))
+        n_draws = self.search.n_draws
+        losses = jax.lax.map(
+            lambda own: objective.losses(question, own[None], key=key, n_draws=n_draws)[0],
+            self.windows,
+            batch_size=at_once,
+        )
+        chosen, left = [], losses
+        for _ in range(self.search.n_starts):
+            own = self.windows[jnp.argmin(left)]
+            common = jnp.sum(self.windows & own, axis=1)
+            alike = common > ALIKE * jnp.sum(self.windows | own, axis=1)
+            left = jnp.where(alike, jnp.inf, left)
+            chosen.append(own)
+        starts = jnp.stack(chosen)
+        return starts, starts[:1]
 
-
-def learn(objective, lane, logits, key, n_steps, n_samples, lr, estimator=None, warm=0):
-    estimator = estimator or LeaveOneOut()
-    opt = optax.adam(optax.linear_schedule(lr, 0.0, n_steps))
-
-    def step(state, inp):
-        logits, mem, best = state
-        t, k = inp
-        k1, k2 = jax.random.split(k)
-        cost = jnp.minimum(1.0, (t + 1) / max(warm, 1))
-
-        def loss(l):
-            f = lambda m: objective.effect(lane.x, lane.target, m, lane.is_sdr, key=k2)
-            return expect(
-                f, dist.Bernoulli(logits=l), key=k1, estimator=estimator, n_samples=n_samples
-            ) + cost * objective.price(jax.nn.sigmoid(l))
-
-        v, g = jax.value_and_grad(loss)(logits)
-        u, mem = opt.update(g, mem)
-        logits = jnp.clip(logits + u, -8, 8)
-        return (logits, mem, best), v
-
-    (logits, _, _), hist = jax.lax.scan(
-        step, (logits, opt.init(logits), 0), (jnp.arange(n_steps), jax.random.split(key, n_steps))
-    )
-    return logits, hist
+    def _spread(self, logits: Array) -> Float[Array, "unit"]:
+        """What is learned as logits of units: interpolated probabilities, where there is a grid."""
+        if self.search.grid is None:
+            return logits
+        size = self.surroundings.canvas.shape
+        p = jax.image.resize(jax.nn.sigmoid(logits), size, "bilinear")
+        p = jnp.clip(p, 1e-4, 1 - 1e-4)
+        return (jnp.log(p) - jnp.log1p(-p)).reshape(-1)

@@ -28,7 +28,7 @@ def windows(centres: Float[np.ndarray, "unit axis"], *, most: int = MOST) -> Boo
         level: dict[bytes, np.ndarray] = {}
         for corner in itertools.product(starts, repeat=n_axes):
             low = np.asarray(corner) - 1e-9
-            inside = ((centres >= low) & (centres < low + scale + 2e-9)).all(axis=1)
+            inside = np.all((centres >= low) & (centres < low + scale + 2e-9), axis=1)
             if inside.any() and not inside.all():
                 level.setdefault(np.packbits(inside).tobytes(), inside)
         fresh = {mark: inside for mark, inside in level.items() if mark not in found}

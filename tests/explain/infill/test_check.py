@@ -1,7 +1,5 @@
 """Infillers that are wrong in one way each, and what is said of them."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,7 +18,7 @@ class Faulty(eqx.Module):
 
     fault: str = eqx.field(static=True)
     leaks: bool = eqx.field(static=True, default=False)
-    conditional: ClassVar[bool] = True
+    conditional: bool = eqx.field(default=True, init=False, static=True)
 
     def sample(self, x, mask, *, key, n_samples):
         filled = jnp.zeros((n_samples, *x.shape), x.dtype)

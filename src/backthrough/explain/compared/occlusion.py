@@ -106,7 +106,9 @@ class Occlusion:
         if self.window is None:
             return np.arange(partition.n_units)[:, None]
         window = check_integer("window", self.window, minimum=1)
-        stride = check_integer("stride", max(1, window // 2) if self.stride is None else self.stride, minimum=1)
+        stride = check_integer(
+            "stride", max(1, window // 2) if self.stride is None else self.stride, minimum=1
+        )
         if partition.centres.shape[1] == 0:
             raise ArgumentError("columns have no neighbours: leave window out, and each unit is hidden")
         if window > min(shape):

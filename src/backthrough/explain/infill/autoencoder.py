@@ -1,6 +1,6 @@
 """Images filled in by a network that was trained to guess hidden pixels of others."""
 
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -45,8 +45,8 @@ class MaskedAutoencoder(eqx.Module):
     seen: Seen
     channels: Channels = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
-    conditional: ClassVar[bool] = True
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=True, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     def __init__(
         self,
@@ -71,8 +71,8 @@ class MaskedAutoencoder(eqx.Module):
         key: PRNGKey,
         channels: Channels = "last",
         symmetry: Symmetry = "none",
-        n_steps: int = 1000,
-        batch_size: int = 32,
+        n_steps: int = 2000,
+        batch_size: int = 16,
         learning_rate: float = 2e-3,
         widths: tuple[int, ...] = WIDTHS,
         run: Run | None = None,
@@ -101,7 +101,7 @@ class MaskedAutoencoder(eqx.Module):
         for width in widths:
             check_integer("widths", width, minimum=1)
         examples = training_examples(X, axes=(3,) if channels is None else (4,))
-        images = np.stack([np.asarray(to_last(own, channels)) for own in examples]).astype(np.float32)
+        images = np.asarray(jax.vmap(lambda x: to_last(x, channels))(examples.astype(np.float32)))
         mean = images.mean((0, 1, 2), dtype=np.float64)
         std = images.std((0, 1, 2), dtype=np.float64)
         std = np.where(std > 0, std, 1.0)

@@ -1,6 +1,6 @@
 """Hidden features given those that are kept, under a Gaussian fitted to examples: in closed form."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -50,8 +50,8 @@ class GaussianConditional(eqx.Module):
     seen: Seen
     draws: bool = eqx.field(static=True)
     shrinkage: float = eqx.field(static=True)
-    conditional: ClassVar[bool] = True
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=True, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     @classmethod
     def fit(cls, X: Any, *, draws: bool = True, shrinkage: float = 0.0) -> "GaussianConditional":

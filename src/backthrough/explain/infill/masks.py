@@ -7,21 +7,20 @@ from jaxtyping import Array, Bool, Float, Int
 from backthrough.core import PRNGKey
 
 CELLS = (1, 2, 4, 8)  # sides of the cells that are kept or hidden together, in pixels
-KINDS = 4
+PARTS = (5 / 8, 1 / 4, 1 / 8)  # how often cells, a hidden rectangle and a kept one are drawn
 
 
 def image_mask(key: PRNGKey, height: int, width: int) -> Bool[Array, "height width"]:
-    """A random mask of an image's pixels, True where one is kept; each of four kinds is drawn as often.
+    """A random mask of an image's pixels, True where one is kept.
 
-    1. and 2. Cells, each kept with the same probability, itself uniform in [0, 1]: from all hidden to all
-       kept. Their side is 1, 2, 4 or 8 pixels, and the grid lies anywhere.
-    3. A rectangle is hidden and the rest is kept. Its sides are uniform up to those of the image.
-    4. A rectangle is kept and the rest is hidden.
+    Five times of eight cells are kept, each with the same probability, itself uniform in [0, 1]: from all
+    hidden to all kept. Their side is 1, 2, 4 or 8 pixels, and the grid lies anywhere. Twice a rectangle is
+    hidden, whose sides are uniform up to those of the image, and once only a rectangle is kept.
     """
     kind_key, cell_key, box_key = jax.random.split(key, 3)
-    kind = jax.random.randint(kind_key, (), 0, KINDS)
+    kind = jax.random.choice(kind_key, len(PARTS), p=jnp.array(PARTS))
     inside = _rectangle(box_key, height, width)
-    return jnp.where(kind < 2, _cells(cell_key, height, width), inside == (kind == 3))
+    return jnp.where(kind == 0, _cells(cell_key, height, width), inside == (kind == 2))
 
 
 def subset_mask(key: PRNGKey, n_units: int) -> Bool[Array, "unit"]:

@@ -1,6 +1,6 @@
 """Infillers that know nothing of what is kept: constants, noise, and other examples."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,8 +27,8 @@ class Constant(eqx.Module):
     """
 
     value: Float[Array, "..."]
-    conditional: ClassVar[bool] = False
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=False, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     def __init__(self, value: ArrayLike):
         self.value = jnp.asarray(check_finite("value", np.asarray(value)), float)
@@ -64,8 +64,8 @@ class Mean(eqx.Module):
 
     mean: Float[Array, "..."]
     seen: Seen
-    conditional: ClassVar[bool] = False
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=False, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     @classmethod
     def fit(cls, X: Any) -> "Mean":
@@ -104,8 +104,8 @@ class Noise(eqx.Module):
     high: Float[Array, ""]
     std: Float[Array, ""]
     channels: Channels = eqx.field(static=True)
-    conditional: ClassVar[bool] = False
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=False, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     def __init__(self, low: float = 0.0, high: float = 1.0, *, std: float = 0.2, channels: Channels = "last"):
         if not (np.isfinite([low, high]).all() and low < high):
@@ -151,8 +151,8 @@ class Marginal(eqx.Module):
     rows: Float[Array, "example ..."]
     seen: Seen
     independent: bool = eqx.field(static=True)
-    conditional: ClassVar[bool] = False
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=False, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     @classmethod
     def fit(cls, X: Any, *, independent: bool = False) -> "Marginal":

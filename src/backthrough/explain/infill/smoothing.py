@@ -1,15 +1,14 @@
 """Infillers of images by the pixels around: a blur, which leaks, and the mean of those that are kept."""
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Shaped
+from jaxtyping import Array, ArrayLike, Float, Shaped
 
-from backthrough.core import ArgumentError, PRNGKey, check_integer, check_positive
+from backthrough.core import ArgumentError, PRNGKey, check_finite, check_integer, check_positive
 from backthrough.explain.infill.infiller import Example, Mask, hide, keep, repeat
 from backthrough.explain.infill.layout import Channels, check_channels, from_last, to_last
 
@@ -34,8 +33,8 @@ class Blur(eqx.Module):
 
     sigma: float = eqx.field(static=True)
     channels: Channels = eqx.field(static=True)
-    conditional: ClassVar[bool] = False
-    leaks: ClassVar[bool] = True
+    conditional: bool = eqx.field(default=False, init=False, static=True)
+    leaks: bool = eqx.field(default=True, init=False, static=True)
 
     def __init__(self, sigma: float, *, channels: Channels = "last"):
         self.sigma = check_positive("sigma", sigma)
@@ -55,7 +54,7 @@ class LocalMean(eqx.Module):
     The "local" infill of Chang et al. 2019, who take 15 x 15 pixels at 224.
 
     Attributes:
-        default: What is filled in where no pixel of the window is kept, in the same channel.
+        default: What is filled in where no pixel of the window is kept, one number or one for each channel.
         window: Side of the window in pixels, odd.
         channels: Layout of the image.
 
@@ -67,19 +66,19 @@ class LocalMean(eqx.Module):
         [[[1.0, 2.0, 3.0]]]
     """
 
-    default: Float[Array, ""]
+    default: Float[Array, "*channel"]
     window: int = eqx.field(static=True)
     channels: Channels = eqx.field(static=True)
-    conditional: ClassVar[bool] = True
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=True, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
-    def __init__(self, window: int = 15, *, default: float = 0.0, channels: Channels = "last"):
+    def __init__(self, window: int = 15, *, default: ArrayLike = 0.0, channels: Channels = "last"):
         self.window = check_integer("window", window, minimum=3)
         if not self.window % 2:
             raise ArgumentError(f"window must be odd, so that a pixel is in its middle, got {window}")
         check_channels(channels)
         self.channels = channels
-        self.default = jnp.asarray(default, float)
+        self.default = jnp.asarray(check_finite("default", np.asarray(default)), float)
 
     def sample(self, x: Example, mask: Mask, *, key: PRNGKey, n_samples: int) -> Shaped[Array, "sample ..."]:
         """As `Infiller.sample`; all draws are the same."""

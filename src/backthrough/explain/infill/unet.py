@@ -12,6 +12,7 @@ from backthrough.nets import Convolution
 
 RELU = 2**0.5  # gain that makes up for what a ReLU cuts off
 RESIDUAL = 0.3  # gain of what a block adds at first
+FINE = 16  # channels at the resolution of the image
 PATCH = 2  # pixels of a side that the first layer takes together
 Image = Float[Array, "height width channel"]
 
@@ -46,6 +47,7 @@ class UNet(eqx.Module):
         widen: On the way back, from the channels of both resolutions to those of the finer one.
         up: Blocks on the way back.
         exit: To the pixels of a patch.
+        refine: Two layers on single pixels, which see the image as it came and what was made of it.
     """
 
     entry: Convolution
@@ -55,9 +57,10 @@ class UNet(eqx.Module):
     widen: tuple[Convolution, ...]
     up: tuple[Residual, ...]
     exit: Convolution
+    refine: tuple[Convolution, Convolution]
 
     def __init__(self, n_in: int, n_out: int, widths: tuple[int, ...], *, key: PRNGKey):
-        keys = iter(jax.random.split(key, 4 * len(widths) + 2))
+        keys = iter(jax.random.split(key, 4 * len(widths) + 4))
         steps = list(itertools.pairwise(widths))
         self.entry = _convolution(n_in * PATCH**2, widths[0], 3, padding=1, key=next(keys))
         self.down = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
@@ -65,14 +68,18 @@ class UNet(eqx.Module):
         self.bottom = (Residual(widths[-1], key=next(keys)),)
         self.widen = tuple(_convolution(fine + coarse, fine, 1, key=next(keys)) for fine, coarse in steps)
         self.up = tuple(Residual(width, key=next(keys)) for width in widths[:-1])
-        self.exit = _convolution(widths[0], n_out * PATCH**2, 3, padding=1, key=next(keys))
+        self.exit = _convolution(widths[0], n_out * PATCH**2, 3, padding=1, gain=RELU, key=next(keys))
+        self.refine = (
+            _convolution(n_in + n_out, FINE, 3, padding=1, key=next(keys)),
+            _convolution(FINE, n_out, 3, padding=1, gain=RESIDUAL, key=next(keys)),
+        )
 
-    def __call__(self, x: Image) -> Image:
+    def __call__(self, x: Image) -> Float[Array, "height width out"]:
         """An image of the same sides."""
         height, width, _ = x.shape
         unit = PATCH * 2 ** len(self.shrink)
-        x = jnp.pad(x, ((0, -height % unit), (0, -width % unit), (0, 0)))
-        x = self.entry(_to_patches(x))
+        image = jnp.pad(x, ((0, -height % unit), (0, -width % unit), (0, 0)))
+        x = self.entry(_to_patches(image))
         skipped = []
         for block, shrink in zip(self.down, self.shrink, strict=True):
             x = block(x)
@@ -83,7 +90,10 @@ class UNet(eqx.Module):
         for block, widen, skip in reversed(list(zip(self.up, self.widen, skipped, strict=True))):
             x = jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1)
             x = block(widen(jnp.concatenate([skip, x], axis=-1)))
-        return _from_patches(self.exit(jax.nn.relu(x)))[:height, :width]
+        coarse = _from_patches(self.exit(jax.nn.relu(x)))
+        first, second = self.refine
+        fine = second(jax.nn.relu(first(jnp.concatenate([image, coarse], axis=-1))))
+        return (coarse + fine)[:height, :width]
 
 
 def _convolution(
@@ -95,13 +105,13 @@ def _convolution(
     return eqx.tree_at(lambda own: (own.weight, own.bias), layer, (weight, jnp.zeros(n_out)))
 
 
-def _to_patches(x: Image) -> Image:
+def _to_patches(x: Image) -> Float[Array, "patch_row patch_column all"]:
     height, width, n = x.shape
     parts = x.reshape(height // PATCH, PATCH, width // PATCH, PATCH, n)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height // PATCH, width // PATCH, -1)
 
 
-def _from_patches(x: Image) -> Image:
+def _from_patches(x: Float[Array, "patch_row patch_column all"]) -> Image:
     height, width, n = x.shape
     parts = x.reshape(height, width, PATCH, PATCH, n // PATCH**2)
     return parts.transpose(0, 2, 1, 3, 4).reshape(height * PATCH, width * PATCH, -1)

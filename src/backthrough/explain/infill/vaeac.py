@@ -1,7 +1,7 @@
 """Rows and sequences filled in by draws: a variational autoencoder with arbitrary conditioning."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -41,8 +41,8 @@ class VAEAC(eqx.Module):
     columns: Columns
     seen: Seen
     sizes: tuple[int, int, int] = eqx.field(static=True)
-    conditional: ClassVar[bool] = True
-    leaks: ClassVar[bool] = False
+    conditional: bool = eqx.field(default=True, init=False, static=True)
+    leaks: bool = eqx.field(default=False, init=False, static=True)
 
     def __init__(self, columns: Columns, seen: Seen, sizes: tuple[int, int, int], *, key: PRNGKey):
         self.networks = Networks(len(columns.mean), columns.n_outputs, *sizes, key=key)

@@ -7,8 +7,8 @@ are kept in FOLDER, runs/explain_scenes by default, and used again by later runs
 Integrated gradients, occlusion and KernelSHAP are captum's: PATH is the Python of an environment with torch,
 captum and scikit-learn, .venv-torch/bin/python by default. It runs in a process of its own, and where both
 have a method, the largest difference is printed. What `ours` returns, or the arrays of FILE instead, each of
-shape (scene, 48, 48), is compared with them; its `twins keep` and `twins delete`, if they are there, are hard masks
-of the scenes with twins. The last line is JSON for the results table.
+shape (scene, 48, 48), is compared with them; its `twins keep` and `twins delete`, if they are there, are hard
+masks of the scenes with twins. The last line is JSON for the results table.
 """
 
 import argparse

@@ -54,7 +54,7 @@ class Regions:
     curve: Float[np.ndarray, "input point"]
     curve_area: Float[np.ndarray, "input point"]
     history: Float[np.ndarray, "input start step"]
-    changes: Float[np.ndarray, "input round"]
+    changes: Float[np.ndarray, "input start round"]
     n_model_calls: int
 
     @property

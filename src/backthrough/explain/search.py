@@ -1,4 +1,4 @@
-"""How the region is searched for: windows first, then learned probabilities, then changes at the border."""
+"""How the region is searched for: windows first, then changes at the border, then learned probabilities."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,22 +25,22 @@ AT_ONCE = 32  # windows
 class Search:
     """How a region is searched for; the defaults were chosen by what finds the least loss on photographs.
 
-    First every window, a box of units, is tried. Around the best ones that differ, probabilities of all units
-    are learned. The best set of all these is changed at its border as long as that makes it better.
+    First every window, a box of units, is tried. The best ones that differ are changed at their borders as
+    long as that makes them better. Around what they have become, probabilities of all units are learned.
 
     From independent units at probability 1/2, as in the paper, a good infiller rebuilds what is hidden from
     what is left, and nothing is learned: `PUBLISHED` is that recipe.
 
     Attributes:
-        n_starts: Windows from which probabilities are learned.
+        n_starts: Windows that are improved.
         most_windows: Windows at most; 0: begin with probabilities of 1/2.
-        start_logit: Logit of a unit in the window at the beginning; its negative outside.
+        n_rounds: Of changes at the border.
+        n_proposals: Changed sets in each round.
+        start_logit: Logit of a unit in the set when learning begins; its negative outside.
         n_steps: Of Adam.
         n_samples: Sets drawn in each step.
         learning_rate: Of Adam, on logits; it falls to 0 along a line.
         warm_up: Steps in which the price of the area rises to what it is.
-        n_rounds: Of changes at the border.
-        n_proposals: Changed sets in each round.
         n_draws: Infills of each set that is tried, where the infiller draws.
         grid: Rows and columns of the parameters, where probabilities of pixels are interpolated from a
             coarser grid; each unit has its own when None.
@@ -48,13 +48,13 @@ class Search:
 
     n_starts: int = 2
     most_windows: int = 256
-    start_logit: float = 2.0
-    n_steps: int = 60
+    n_rounds: int = 32
+    n_proposals: int = 16
+    start_logit: float = 3.0
+    n_steps: int = 40
     n_samples: int = 8
     learning_rate: float = 0.2
     warm_up: int = 0
-    n_rounds: int = 32
-    n_proposals: int = 16
     n_draws: int = 1
     grid: tuple[int, int] | None = None
 
@@ -66,7 +66,7 @@ class Search:
         """
         for name in ("n_starts", "n_steps", "n_samples", "n_proposals", "n_draws"):
             check_integer(name, getattr(self, name), minimum=1)
-        for name in ("most_windows", "warm_up", "n_rounds"):
+        for name in ("most_windows", "n_rounds", "warm_up"):
             check_integer(name, getattr(self, name), minimum=0)
         check_positive("learning_rate", self.learning_rate)
         if not self.most_windows and self.n_starts > 1:
@@ -75,8 +75,8 @@ class Search:
     def n_calls(self, n_windows: int, per_step: int) -> int:
         """Inputs that the model is called with for one region, but for its certificate."""
         learned = self.n_starts * self.n_steps * per_step
-        candidates = self.n_starts + bool(n_windows)
-        local = self.n_rounds * (self.n_proposals + 1)
+        candidates = self.n_starts * (1 + bool(n_windows))
+        local = self.n_starts * self.n_rounds * (self.n_proposals + 1) * bool(n_windows)
         return (n_windows + learned + candidates + local) * self.n_draws
 
 
@@ -88,7 +88,6 @@ PUBLISHED = Search(
     n_samples=8,
     learning_rate=0.05,
     warm_up=30,
-    n_rounds=0,
     grid=(56, 56),
 )
 """The recipe of Chang et al. 2019, with `Pixels()`, `estimator="concrete"` and `area_cost=50`."""
@@ -107,7 +106,7 @@ class Region(NamedTuple):
     probability: Float[Array, "start unit"]
     selected: Bool[Array, "unit"]
     history: Float[Array, "start step"]
-    changes: Float[Array, "round"]
+    changes: Float[Array, "start round"]
 
 
 class Searcher(eqx.Module):
@@ -146,11 +145,26 @@ class Searcher(eqx.Module):
     def __call__(self, objective: Objective, question: Question, *, key: PRNGKey) -> Region:
         """The region of one input."""
         search = self.search
-        window_key, learn_key, pick_key, change_key = jax.random.split(key, 4)
-        starts, best_window = self._starts(objective, question, window_key)
-        logits = search.start_logit * (2.0 * starts - 1)
-        if search.grid is not None:
-            logits = jnp.full((search.n_starts, *search.grid), search.start_logit)
+        start_key, change_key, learn_key, pick_key = jax.random.split(key, 4)
+        n_starts, candidates = search.n_starts, []
+        changes = jnp.zeros((n_starts, 0))
+        logits = jnp.full((n_starts, *(search.grid or self.windows.shape[1:])), search.start_logit)
+        if len(self.windows):
+            starts = self._starts(objective, question, start_key)
+            improved = jax.vmap(
+                lambda selected, key: improve(
+                    objective,
+                    question,
+                    selected,
+                    self.surroundings,
+                    n_rounds=search.n_rounds,
+                    n_proposals=search.n_proposals,
+                    n_draws=search.n_draws,
+                    key=key,
+                )
+            )(starts, jax.random.split(change_key, n_starts))
+            candidates, changes = [improved.selected], improved.history
+            logits = search.start_logit * (2.0 * improved.selected - 1)
         probability, history = jax.vmap(
             lambda logits, key: learn(
                 objective,
@@ -165,47 +179,31 @@ class Searcher(eqx.Module):
                 warm_up=search.warm_up,
                 key=key,
             )
-        )(logits, jax.random.split(learn_key, search.n_starts))
-        hard = probability > 0.5
-        candidates = jnp.concatenate([hard, best_window])
-        losses = objective.losses(question, candidates, key=pick_key, n_draws=search.n_draws)
-        order = jnp.argsort(losses[: search.n_starts])
-        selected = candidates[jnp.argmin(losses)]
-        changes = jnp.zeros(0)
-        if search.n_rounds:
-            selected, changes = improve(
-                objective,
-                question,
-                selected,
-                self.surroundings,
-                n_rounds=search.n_rounds,
-                n_proposals=search.n_proposals,
-                n_draws=search.n_draws,
-                key=change_key,
-            )
-        return Region(probability[order], selected, history[order], changes)
+        )(logits, jax.random.split(learn_key, n_starts))
+        sets = jnp.stack([probability > 0.5, *candidates])
+        losses = jax.vmap(lambda own: objective.losses(question, own, key=pick_key, n_draws=search.n_draws))(
+            sets
+        )
+        order = jnp.argsort(losses.min(axis=0))
+        flat = sets.reshape(-1, sets.shape[-1])
+        return Region(probability[order], flat[jnp.argmin(losses)], history[order], changes[order])
 
-    def _starts(self, objective: Objective, question: Question, key: PRNGKey) -> tuple[Array, Array]:
-        """The best windows that differ, and the best of all; or all units alike, where there are none."""
-        n_units = self.windows.shape[1]
-        if not len(self.windows):
-            return jnp.ones((1, n_units), bool), jnp.zeros((0, n_units), bool)
-        at_once = min(AT_ONCE, len(self.windows))
+    def _starts(self, objective: Objective, question: Question, key: PRNGKey) -> Bool[Array, "start unit"]:
+        """The best windows of which no two are alike."""
         n_draws = self.search.n_draws
         losses = jax.lax.map(
             lambda own: objective.losses(question, own[None], key=key, n_draws=n_draws)[0],
             self.windows,
-            batch_size=at_once,
+            batch_size=min(AT_ONCE, len(self.windows)),
         )
-        chosen, left = [], losses
+        chosen = []
         for _ in range(self.search.n_starts):
-            own = self.windows[jnp.argmin(left)]
+            own = self.windows[jnp.argmin(losses)]
             common = jnp.sum(self.windows & own, axis=1)
             alike = common > ALIKE * jnp.sum(self.windows | own, axis=1)
-            left = jnp.where(alike, jnp.inf, left)
+            losses = jnp.where(alike, jnp.inf, losses)
             chosen.append(own)
-        starts = jnp.stack(chosen)
-        return starts, starts[:1]
+        return jnp.stack(chosen)
 
     def _spread(self, logits: Array) -> Float[Array, "unit"]:
         """What is learned as logits of units: interpolated probabilities, where there is a grid."""

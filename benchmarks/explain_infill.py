@@ -200,8 +200,8 @@ def main() -> None:
         "explain.A4-erased": {"ours": round(ours["flips"], 4), "note": f"{erased.sum()} windows."},
         "explain.A4-negative": {"ours": round(ours["stays negative"], 4), "note": f"{clean.sum()} windows."},
         "explain.A4-leak": {"ours": int(ours["leaks"]), "note": "16 windows and masks, bit by bit."},
-        "explain.A5-blur": {"ours": round(max(blurs), 4), "note": f"10/224 of the side, 4 pixels: {blurs}."},
-        "explain.A5-generative": {"ours": round(ours["flips"], 4), "note": f"All that do not leak: {flips}."},
+        "explain.A5-blur": {"ours": round(max(blurs), 4), "note": f"10/224, 4 pixels: {blurs}."},
+        "explain.A5-generative": {"ours": round(ours["flips"], 4), "note": f"Without leaks: {flips}."},
     }
     print(json.dumps(rows))
 

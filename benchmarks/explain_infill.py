@@ -190,7 +190,7 @@ def main() -> None:
     plain = found["mean"]["error"]
     local = [round(found[f"local mean of {size}"]["error"], 3) for size in WINDOWS]
     note = (
-        f"{ours['error'] / plain:.3f} of the error of the mean ({plain:.3f}); local mean {local} with windows "
+        f"{ours['error'] / plain:.3f} of that of the mean ({plain:.3f}); local mean {local} with windows "
         f"of {WINDOWS}; {trained}."
     )
     blurs = [found[name]["flips"] for name in ("blur of 10/224", "blur of 4 pixels")]

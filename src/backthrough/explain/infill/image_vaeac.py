@@ -103,6 +103,15 @@ class ImageVAEAC(eqx.Module):
         channels: Layout of an image.
         widths: Channels of the networks at each resolution.
         n_latent: Channels of the latent.
+
+    Examples:
+        >>> images = np.random.default_rng(0).random((4, 6, 6)).astype(np.float32)
+        >>> infiller = ImageVAEAC.fit(
+        ...     images, key=jax.random.key(0), channels=None, n_steps=1, widths=(4,), n_latent=2
+        ... )
+        >>> x, mask = jnp.asarray(images[0]), jnp.zeros((6, 6), bool)
+        >>> eqx.filter_jit(infiller.sample)(x, mask, key=jax.random.key(1), n_samples=2).shape
+        (2, 6, 6)
     """
 
     networks: ImageNetworks

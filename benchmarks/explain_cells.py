@@ -117,7 +117,7 @@ def auc(counterfactuals: np.ndarray, real: np.ndarray) -> float:
     features = (features - features.mean(0)) / (features.std(0) + 1e-6)
     labels = np.repeat([1, 0], [len(counterfactuals), len(real)])
     model = LogisticRegression(C=0.01, max_iter=2000)
-    p = cross_val_predict(model, features, labels, cv=8, method="predict_proba")[:, 1]
+    p = np.asarray(cross_val_predict(model, features, labels, cv=8, method="predict_proba"))[:, 1]
     return float(roc_auc_score(labels, p))
 
 
@@ -153,7 +153,7 @@ def of_places(found: dict[str, Explanation], boxes: np.ndarray) -> dict[str, dic
     points, errors = {}, {}
     for name in ("mean", "local mean", OURS):
         for own in found[name].regions:
-            maps = found[name].draw(own.probability)
+            maps = found[name].draw(own.relevance)
             points[f"{name} {own.kind}"] = float(np.mean(pointing_game(maps, boxes)))
             errors[f"{name} {own.kind}"] = localisation_error(maps, boxes)
     words = [", ".join(f"{name} {value:.3f}" for name, value in own.items()) for own in (points, errors)]
@@ -193,9 +193,9 @@ def main() -> None:
         "mean": average,
         "local mean": LocalMean(5),
         "blur": Blur(SIDE * 10 / 224),
-        "noise": Noise(),
+        "noise": Noise(-1.0, 1.0),
     }
-    found = explained(model, x, 1, infills, UNITS, AREA_COST)
+    found = explained(model, x, 1, infills, UNITS, AREA_COST, folder)
     rectangle = kept(folder / "rectangles.npz", lambda: {"loss": best_rectangle(model, generative, x)})[
         "loss"
     ]

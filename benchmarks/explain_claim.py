@@ -1,6 +1,7 @@
 """What a generative infill is worth: FIDO with several infillers, and BBMP, on one classifier."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,14 +17,21 @@ MEASURES = ("compact", "artifacts", "localisation")
 
 
 def explained(
-    model: Any, x: np.ndarray, target: Any, infills: Mapping[str, Infiller], units: Units, area_cost: float
+    model: Any,
+    x: np.ndarray,
+    target: Any,
+    infills: Mapping[str, Infiller],
+    units: Units,
+    area_cost: float,
+    folder: Path,
 ) -> dict[str, Explanation]:
-    """The explanations with each infiller, both regions."""
+    """The explanations with each infiller, both regions; finished inputs are kept in the folder."""
     found = {}
     for name, infill in infills.items():
         found[name] = explain(
-            model, x, target=target, infill=infill, units=units, area_cost=area_cost, key=jax.random.key(0)
-        )
+            model, x, target=target, infill=infill, units=units, area_cost=area_cost, key=jax.random.key(0),
+            keep=folder / "inputs",
+        )  # fmt: skip
         for own in found[name].regions:
             print(
                 f"{name} {own.kind}: loss {own.loss.mean():.2f}, success {own.success.mean():.3f}, area "

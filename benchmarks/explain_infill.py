@@ -2,8 +2,8 @@
 
     python benchmarks/explain_infill.py
 
-Trained on windows of the training photographs, up to 20 of each label from one, and of those with a white cell
-only so many that there are two without for each (2,970), mirrored and turned: where many windows have a white
+Trained on windows of the training photographs, up to 20 of each label from one, and of those with a white
+cell only so many that there are two without for each (2,970), mirrored and turned: where many have a white
 cell, a faint one is the best guess for a large hole. Measured on up to 4 of each label from a test photograph
 (386). Errors are mean squares over hidden pixels, in units of each channel's variance over all training
 windows, under masks of `kept_cells`. `--steps` is for training. The last line is JSON for the results table.

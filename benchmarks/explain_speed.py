@@ -4,9 +4,9 @@
     python benchmarks/explain_speed.py --gpu [--side 224] [--images 32] [--steps 300] [--at-once 16]
 
 First: 48 windows of 32 x 32, pixels as units, 150 steps of 4 relaxed masks, the mean filled in, a network of
-three convolutions; then six by leave-one-out on a grid, in one call and one by one. With `--gpu` a network
-of a ResNet-50's size on pictures, 300 steps of 8 masks, in batches and in a loop over single images. The last line
-is JSON for the results table.
+three convolutions; then six by leave-one-out on a grid, in one call and one by one. With `--gpu` a network of
+a ResNet-50's size on pictures, 300 steps of 8 masks, in batches and in a loop over single images. The last
+line is JSON for the results table.
 """
 
 import argparse

@@ -17,7 +17,7 @@ import pytest
     + [pytest.param("docs/natgrad.md", None, marks=pytest.mark.slow)]
     + [
         pytest.param(page, 0, marks=pytest.mark.slow)
-        for page in ("docs/density.md", "docs/forecast.md", "docs/regress.md")
+        for page in ("docs/density.md", "docs/explain.md", "docs/forecast.md", "docs/regress.md")
     ]
     + [
         pytest.param(page, None, marks=pytest.mark.slow)

@@ -213,6 +213,7 @@ def test_what_exaggerates_the_class_is_worth_no_more_than_the_input():
     assert sum(sets(True)) == 1  # 8 suffices
 
 
+@pytest.mark.slow
 def test_finished_inputs_are_kept_and_are_those_of_their_settings(tmp_path):
     def call(keep, **changes):
         settings = {"infill": Constant(0.0), "search": BRIEF, "objective": "sdr", "target": 1} | changes

@@ -49,9 +49,7 @@ def encode(sequences: tuple[str, ...]) -> Float[np.ndarray, "sequence 60 4"]:
         [0.5, 0.0, 0.5, 0.0]
     """
     known = {letter: letter for letter in LETTERS} | AMBIGUOUS
-    codes = {
-        letter: np.array([own in may for own in LETTERS]) / len(may) for letter, may in known.items()
-    }
+    codes = {letter: np.array([own in may for own in LETTERS]) / len(may) for letter, may in known.items()}
     for row, sequence in enumerate(sequences):
         if len(sequence) != LENGTH or not codes.keys() >= set(sequence):
             raise DataError(f"sequence {row} must have {LENGTH} letters of {''.join(codes)}, got {sequence}")

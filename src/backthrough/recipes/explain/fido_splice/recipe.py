@@ -122,9 +122,7 @@ def compared(
     }
 
 
-def is_among_first(
-    maps: Float[np.ndarray, "row 60"], shown: Junctions, top: int
-) -> Bool[np.ndarray, "row"]:
+def is_among_first(maps: Float[np.ndarray, "row 60"], shown: Junctions, top: int) -> Bool[np.ndarray, "row"]:
     """Whether both letters of a row's dinucleotide are among the `top` positions that are ranked highest."""
     first = np.argsort(-maps, axis=1, kind="stable")[:, :top]
     places = np.array([DINUCLEOTIDES[shown.class_names[label]] for label in shown.labels])

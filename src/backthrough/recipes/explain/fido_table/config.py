@@ -11,19 +11,25 @@ class Config:
 
     infills: tuple[str, ...] = INFILLS
     """What stands where columns are hidden: gaussian (given the rest), marginal (another row's)."""
-    n_trees: int = 100
+    n_trees: int = 50
     """Of the forest."""
-    area_cost: float = 5.0
+    area_cost: float = 2.0
     """Log-odds that hiding (or keeping) all measurements costs."""
-    n_draws: int = 2
+    n_draws: int = 4
     """Infills of each set that is tried."""
+    n_starts: int = 1
+    """Sets that are improved and learned around."""
+    n_rounds: int = 16
+    """Of changes to a set, each by 8 proposals."""
+    n_steps: int = 20
+    """In which probabilities are learned, each with 4 sets."""
     n_rows: int = 16
-    """Test rows that are explained, of those that are told rightly; 0: all of them."""
+    """Malignant test rows that are explained, of those that are told rightly; 0: all of them."""
     n_shown: int = 3
     """Rows whose bars are drawn: those of which the forest is least sure."""
     seed: int = 0
     """Determines split, forest and draws."""
 
 
-SCALES = {"quick": Config(), "full": Config(n_rows=0, n_draws=8)}
+SCALES = {"quick": Config(), "full": Config(n_rows=0, n_draws=8, n_starts=2, n_rounds=32, n_steps=40)}
 DEMO = None

@@ -19,6 +19,7 @@ from backthrough.recipes.explain.fido_table.config import INFILLS, Config
 from backthrough.train import Headline, Number, ResultTable, Run, mean_number
 
 FRESH_DRAWS = 16  # of certificates, occlusion and deletion
+MALIGNANT = 0
 
 
 class Table(NamedTuple):
@@ -47,10 +48,10 @@ def run(config: Config, run: Run) -> None:
     forest.fit(table.x_train, table.y_train)
     clip = 0.5 / config.n_trees  # a forest is never surer than all of its trees
     right = forest.predict(table.x_test) == table.y_test
-    rows = np.flatnonzero(right)
+    rows = np.flatnonzero(right & (table.y_test == MALIGNANT))  # of benign ones most of what is drawn is too
     if config.n_rows:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.n_rows])
-    x, y = table.x_test[rows], table.y_test[rows]
+    x = table.x_test[rows]
     model = SklearnModel(forest)
     explain_key, occlusion_key, deletion_key = jax.random.split(jax.random.key(config.seed), 3)
     numbers = [mean_number("accuracy of the forest", right, "", "test rows")]
@@ -60,24 +61,33 @@ def run(config: Config, run: Run) -> None:
         found = explain(
             model,
             x,
-            target=y,
+            target=MALIGNANT,
             infill=infill,
             units=table.units,
             area_cost=config.area_cost,
-            search=Search(n_draws=config.n_draws),
+            search=Search(
+                n_starts=config.n_starts,
+                n_rounds=config.n_rounds,
+                n_proposals=8,
+                n_steps=config.n_steps,
+                n_samples=4,
+                n_draws=config.n_draws,
+            ),
             clip=clip,
             n_counterfactuals=FRESH_DRAWS,
             key=explain_key,
         )
         occlusion = Occlusion(infill=infill, n_samples=FRESH_DRAWS)
-        plain = saliency(model, x, method=occlusion, target=y, units=table.units, key=occlusion_key)
+        plain = saliency(
+            model, x, method=occlusion, target=MALIGNANT, units=table.units, clip=clip, key=occlusion_key
+        )
         curves = {
             other: deletion_curve(
                 model,
                 x,
                 maps,
                 infill=infill,
-                target=y,
+                target=MALIGNANT,
                 units=table.units,
                 n_steps=len(table.units.names),
                 n_samples=FRESH_DRAWS,
@@ -95,7 +105,7 @@ def run(config: Config, run: Run) -> None:
 
 
 def _check(config: Config) -> None:
-    for name in ("n_trees", "n_draws", "n_shown"):
+    for name in ("n_trees", "n_draws", "n_starts", "n_rounds", "n_steps", "n_shown"):
         check_integer(name, getattr(config, name), minimum=1)
     for name in ("n_rows", "seed"):
         check_integer(name, getattr(config, name), minimum=0)
@@ -131,7 +141,7 @@ def certificate_numbers(infill: str, found: Explanation) -> list[Number]:
     numbers = []
     for region in found.regions:
         name = f"{region.kind.upper()} ({infill})"
-        what = f"right answers about test rows, {FRESH_DRAWS} fresh draws each, measurements {region.verb}"
+        what = f"malignant test rows told rightly, {FRESH_DRAWS} fresh draws each, measurements {region.verb}"
         numbers.append(mean_number(f"success of the {name}", region.success, "", what))
         n_units = region.selected.sum(axis=1)
         numbers.append(mean_number(f"measurements of the {name}", n_units, "", what))
@@ -142,9 +152,7 @@ def deletion_numbers(infill: str, curves: dict[str, Curve]) -> list[Number]:
     """Areas under the class's probability while measurements are hidden, and how much less one is."""
     areas = {name: curve.probability_area for name, curve in curves.items()}
     what = f"the most important first, {infill} in their place; low where the map is good"
-    numbers = [
-        mean_number(f"deletion area ({name}, {infill})", own, "", what) for name, own in areas.items()
-    ]
+    numbers = [mean_number(f"deletion area ({name}, {infill})", own, "", what) for name, own in areas.items()]
     gain = areas["occlusion"] - areas["FIDO"]
     return [*numbers, mean_number(f"{GAIN} ({infill})", gain, "", "of the same rows, paired")]
 
@@ -162,12 +170,9 @@ def certificates(config: Config, infill: str, found: Explanation) -> ResultTable
             after = f"{region.score[i]:.2f} ± {region.score_error[i]:.2f}"
             before = f"{found.score[i]:.2f}"
             success = f"{region.success[i]:.0%}"
-            rows.append((CLASSES[found.target[i]], region.kind.upper(), chosen, before, after, success))
-    head = ("answer", "region", f"measurements {infill} leaves or takes", "score before", "after", "success")
+            rows.append((str(i), region.kind.upper(), chosen, before, after, success))
+    head = ("row", "region", f"measurements {infill} leaves or takes", "score before", "after", "success")
     return ResultTable(f"Certificates of the least sure rows ({infill})", head, tuple(rows))
-
-
-CLASSES = ("malignant", "benign")
 
 
 def unsure(found: Explanation, n: int) -> Int[np.ndarray, "shown"]:
@@ -204,9 +209,11 @@ def draw_rows(config: Config, run: Run, explained: dict[str, Explanation]) -> No
         for axes, (name, found) in zip(line, explained.items(), strict=True):
             assert found.sdr is not None
             region = found.sdr
-            draw_bars(axes, region.probability[i], region.spread[i], region.selected[i], found.partition.names)
+            draw_bars(
+                axes, region.probability[i], region.spread[i], region.selected[i], found.partition.names
+            )
             scores = f"{found.score[i]:.1f} → {region.score[i]:.1f}"
-            axes.set_title(f"{CLASSES[found.target[i]]}, {name}: {scores}", fontsize="small")
+            axes.set_title(f"row {i}, {name}: {scores}", fontsize="small")
             axes.label_outer()
     caption = (
         "What the diagnosis cannot do without: the probability with which each measurement is hidden, with "

@@ -58,6 +58,15 @@ class Regions:
     n_model_calls: int
 
     @property
+    def relevance(self) -> Float[np.ndarray, "input unit"]:
+        """The probability of the units of the best set, and 0 for the others.
+
+        Outside of the set, a probability that is learned from a black box, or through an infill that depends
+        on the mask, is little more than where learning began, and noise.
+        """
+        return self.probability * self.selected
+
+    @property
     def keep_probability(self) -> Float[np.ndarray, "input unit"]:
         """With which each unit is kept."""
         return self.probability if self.kind == "ssr" else 1 - self.probability
@@ -121,11 +130,9 @@ class Explanation:
     def map(self) -> Float[np.ndarray, "input ..."]:
         """How much each place matters, 0 to 1, in the shape of an input without channels.
 
-        The probability of being selected; with both regions the geometric mean of the two, which is large
-        where the class is both seen and needed.
+        The mean of the regions' `relevance`.
         """
-        product = np.prod([own.probability for own in self.regions], axis=0)
-        return self.draw(product ** (1 / len(self.regions)))
+        return self.draw(np.mean([own.relevance for own in self.regions], axis=0))
 
     def draw(self, units: Float[np.ndarray, "input unit"] | Bool[np.ndarray, "input unit"]) -> np.ndarray:
         """Numbers of units at the places of the input."""

@@ -10,6 +10,7 @@ import scipy.stats
 from backthrough.core import ArgumentError, DataError
 from backthrough.explain.infill import VAEAC, check_infiller
 from backthrough.explain.infill.columns import Columns
+from backthrough.explain.infill.fitted import Seen
 from backthrough.explain.infill.vaeac import vaeac_bound
 
 KEY = jax.random.key(0)
@@ -38,7 +39,7 @@ def draw(infiller, x, mask, key, n_samples):
 def mixed():
     rows = np.hstack([gaussian_rows(200), categorical_rows(200)])
     one_hot = ((2, 3, 4), (5, 6, 7))
-    return rows, VAEAC.fit(rows, key=KEY, one_hot=one_hot, n_steps=5, width=8, depth=1, n_latent=2)
+    return rows, VAEAC(Columns.of(rows, one_hot), Seen.of(rows), (8, 1, 2), key=KEY)
 
 
 def test_it_reads_nothing_hidden_and_draws_whole_categories(mixed):
@@ -60,7 +61,7 @@ def test_half_precision_comes_back(mixed):
     rows, infiller = mixed
     x = jnp.asarray(rows[0], jnp.bfloat16)
     mask = jnp.arange(8) < 2
-    found = infiller.sample(x, mask, key=KEY, n_samples=1)
+    found = draw(infiller, x, mask, KEY, 1)
     assert found.dtype == jnp.bfloat16
     np.testing.assert_array_equal(np.asarray(found[0, :2], np.float32), np.asarray(x[:2], np.float32))
 

@@ -33,6 +33,13 @@ class MaskedAutoencoder(eqx.Module):
         seen: What it was fitted to.
         channels: Layout of an image.
         widths: Channels of the network at each resolution.
+
+    Examples:
+        >>> images = np.random.default_rng(0).random((4, 6, 6, 3)).astype(np.float32)
+        >>> infiller = MaskedAutoencoder.fit(images, key=jax.random.key(0), n_steps=1, widths=(4,))
+        >>> x, mask = jnp.asarray(images[0]), jnp.zeros((6, 6, 3), bool)
+        >>> eqx.filter_jit(infiller.sample)(x, mask, key=jax.random.key(1), n_samples=2).shape
+        (2, 6, 6, 3)
     """
 
     network: UNet

@@ -61,8 +61,12 @@ def check_infiller(
 
     found = fill(examples)
     _check_kept(infiller, found, np.asarray(examples), np.asarray(masks))
-    _check_same(found, fill(examples), f"{_name(infiller)} gives other draws with the same key: it must be "
-                "a pure function of x, mask and key")  # fmt: skip
+    _check_same(
+        found,
+        fill(examples),
+        f"{_name(infiller)} gives other draws with the same key: it must be a pure function of x, mask and "
+        "key",
+    )
     if infiller.leaks:
         return
     for name, others in _replacements(examples, other_key).items():

@@ -82,13 +82,12 @@ class Evaluation:
             f"mean of {self.draws.shape[1]} draws, with the span of the middle 80 % of them."
         )
 
-    def _errors(self, filled: np.ndarray) -> Float[np.ndarray, "example_with_holes"]:
-        """One mean square for each example that has something hidden."""
+    def _errors(self, filled: np.ndarray) -> Float[np.ndarray, "example"]:
+        """One mean square for each example."""
         hidden = ~self.kept
         squares = np.where(hidden, ((filled - self.truth) / self.std) ** 2, 0)
         axes = tuple(range(1, squares.ndim))
-        sums, counts = squares.sum(axes), hidden.sum(axes)
-        return sums[counts > 0] / counts[counts > 0]
+        return squares.sum(axes) / hidden.sum(axes)
 
     def _plot_images(self) -> Figure:
         n = min(SHOWN_IMAGES, len(self.truth))
@@ -135,7 +134,7 @@ def evaluate_infiller(
     """Fills in held-out examples under random masks.
 
     Of a row each cell is kept with a probability that is uniform in [0, 1], columns of one category together;
-    masks of images are those that a `MaskedAutoencoder` learns from.
+    masks of images are those that a `MaskedAutoencoder` learns from. Something is always hidden.
 
     Args:
         infiller: Fitted to `X`.
@@ -157,14 +156,17 @@ def evaluate_infiller(
 def _masks(
     key: PRNGKey, shape: tuple[int, ...], one_hot: tuple[tuple[int, ...], ...]
 ) -> Bool[np.ndarray, "example ..."]:
+    """Random ones; where one would keep everything, nothing is kept."""
     keys = jax.random.split(key, shape[0])
     if len(shape) == 2:
         masks = np.array(jax.vmap(lambda key: subset_mask(key, shape[1]))(keys))
         for group in one_hot:
             masks[:, list(group)] = masks[:, group[:1]]
-        return masks
-    masks = np.asarray(jax.vmap(lambda key: image_mask(key, *shape[1:3]))(keys))
-    return masks if len(shape) == 3 else np.repeat(masks[..., None], shape[3], axis=3)
+    else:
+        masks = np.array(jax.vmap(lambda key: image_mask(key, *shape[1:3]))(keys))
+        masks = masks if len(shape) == 3 else masks[..., None].repeat(shape[3], axis=3)
+    masks[masks.reshape(len(masks), -1).all(1)] = False
+    return masks
 
 
 def _draws(

@@ -32,6 +32,16 @@ class VAEAC(eqx.Module):
         columns: What the features are.
         seen: What it was fitted to.
         sizes: Width, depth and latent entries of the networks.
+
+    Examples:
+        >>> rows = np.array([[0.5, 1, 0], [1.5, 0, 1], [2.5, 0, 1]])  # a number and one of two categories
+        >>> infiller = VAEAC.fit(
+        ...     rows, one_hot=((1, 2),), key=jax.random.key(0), n_steps=1, width=4, depth=1, n_latent=2
+        ... )
+        >>> x, mask = jnp.asarray(rows[0]), jnp.array([True, False, False])
+        >>> draws = eqx.filter_jit(infiller.sample)(x, mask, key=jax.random.key(1), n_samples=5)
+        >>> draws[:, 1:].sum(axis=1).tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     networks: Networks

@@ -13,7 +13,7 @@ class Config:
     infills: tuple[str, ...] = ("marginal",)
     """What stands where letters are hidden: marginal (another sequence's), vaeac (drawn given the rest)."""
     rank: Literal["joint", "sdr", "ssr"] = "joint"
-    """Positions are ranked by the probability of this region, or by both together."""
+    """Positions are ranked by the probability of this region, or by the geometric mean of both."""
     top: int = 6
     """Among so many of the 60 positions the two letters are looked for."""
     area_cost: float = 50.0

@@ -97,12 +97,9 @@ def make_infiller(name: str, train: Junctions, *, n_steps: int, key: PRNGKey) ->
 
 
 def ranked(found: Explanation, rank: str) -> Float[np.ndarray, "row 60"]:
-    """What positions are ranked by."""
-    if rank == "joint":
-        return found.map
-    region = found.sdr if rank == "sdr" else found.ssr
-    assert region is not None
-    return found.draw(region.probability)
+    """What positions are ranked by: a probability, or the geometric mean of both."""
+    own = [region.probability for region in found.regions if rank in ("joint", region.kind)]
+    return found.draw(np.prod(own, axis=0) ** (1 / len(own)))
 
 
 def compared(
@@ -182,13 +179,13 @@ def _mean(values: Float[np.ndarray, "row"]) -> str:
 def headline(
     config: Config, shown: Junctions, first: str, maps: dict[str, Float[np.ndarray, "row 60"]]
 ) -> Headline:
-    """How often the first infill's map ranks the letters so high, beside gradient and occlusion."""
+    """How often the first infill's map ranks the letters so high, beside plainer methods."""
     found = {name: is_among_first(own, shown, config.top) for name, own in maps.items()}
     sentence = (
         f"The two letters that end or begin an intron are among the first {config.top} of {LENGTH} positions "
-        f"in {_percent(found[first])} of {len(shown.labels)} test sequences ({first}); ranked by the gradient "
-        f"in {_percent(found['gradient'])}, by occlusion, the plainest, in "
-        f"{_percent(found['occlusion by no letter'])}."
+        f"in {_percent(found[first])} of {len(shown.labels)} test sequences ({first}); by the gradient in "
+        f"{_percent(found['gradient'])}, by occlusion in {_percent(found['occlusion by no letter'])}, by "
+        f"integrated gradients in {_percent(found['integrated gradients'])}."
     )
     return Headline(sentence, f"{KEY} ({first})", "maps.svg")
 
@@ -224,8 +221,8 @@ def draw_maps(
     panels[-1].set_xlabel("most frequent letter at each position; the junction is the dashed line")
     caption = (
         "How much each position matters: the mean map over right answers about test sequences, with its "
-        "standard error. Dark: the two letters of the intron that biology knows, GT after a donor (EI) and AG "
-        "before an acceptor (IE)."
+        "standard error. In colour: the two letters of the intron that biology knows, GT at a donor (EI) and "
+        "AG at an acceptor (IE)."
     )
     run.figures.save_plot("maps", figure, caption=caption)
 

@@ -17,12 +17,6 @@ class Config:
     """Log-odds that hiding (or keeping) all measurements costs."""
     n_draws: int = 4
     """Infills of each set that is tried."""
-    n_starts: int = 1
-    """Sets that are improved and learned around."""
-    n_rounds: int = 16
-    """Of changes to a set, each by 8 proposals."""
-    n_steps: int = 20
-    """In which probabilities are learned, each with 4 sets."""
     n_rows: int = 16
     """Malignant test rows that are explained, of those that are told rightly; 0: all of them."""
     n_shown: int = 3
@@ -31,5 +25,5 @@ class Config:
     """Determines split, forest and draws."""
 
 
-SCALES = {"quick": Config(), "full": Config(n_rows=0, n_draws=8, n_starts=2, n_rounds=32, n_steps=40)}
+SCALES = {"quick": Config(), "full": Config(n_rows=0, n_draws=16, n_trees=200)}
 DEMO = None

@@ -48,7 +48,7 @@ def run(config: Config, run: Run) -> None:
     forest.fit(table.x_train, table.y_train)
     clip = 0.5 / config.n_trees  # a forest is never surer than all of its trees
     right = forest.predict(table.x_test) == table.y_test
-    rows = np.flatnonzero(right & (table.y_test == MALIGNANT))  # of benign ones most of what is drawn is too
+    rows = np.flatnonzero(right & (table.y_test == MALIGNANT))  # most of what is drawn is benign
     if config.n_rows:
         rows = np.sort(np.random.default_rng(config.seed).permutation(rows)[: config.n_rows])
     x = table.x_test[rows]
@@ -65,14 +65,7 @@ def run(config: Config, run: Run) -> None:
             infill=infill,
             units=table.units,
             area_cost=config.area_cost,
-            search=Search(
-                n_starts=config.n_starts,
-                n_rounds=config.n_rounds,
-                n_proposals=8,
-                n_steps=config.n_steps,
-                n_samples=4,
-                n_draws=config.n_draws,
-            ),
+            search=Search(n_draws=config.n_draws),
             clip=clip,
             n_counterfactuals=FRESH_DRAWS,
             key=explain_key,
@@ -93,7 +86,7 @@ def run(config: Config, run: Run) -> None:
                 n_samples=FRESH_DRAWS,
                 key=deletion_key,
             )
-            for other, maps in (("FIDO", found.map), ("occlusion", plain))
+            for other, maps in (("FIDO", needed(found)), ("occlusion", plain))
         }
         explained[name] = found
         areas |= {(other, name): curve for other, curve in curves.items()}
@@ -105,7 +98,7 @@ def run(config: Config, run: Run) -> None:
 
 
 def _check(config: Config) -> None:
-    for name in ("n_trees", "n_draws", "n_starts", "n_rounds", "n_steps", "n_shown"):
+    for name in ("n_trees", "n_draws", "n_shown"):
         check_integer(name, getattr(config, name), minimum=1)
     for name in ("n_rows", "seed"):
         check_integer(name, getattr(config, name), minimum=0)
@@ -134,6 +127,12 @@ def make_infiller(name: str, table: Table) -> Infiller:
     if name == "gaussian":
         return GaussianConditional.fit(table.x_train)
     return Marginal.fit(table.x_train)
+
+
+def needed(found: Explanation) -> Float[np.ndarray, "row column"]:
+    """The probability with which each column is in what the answer cannot do without."""
+    assert found.sdr is not None
+    return found.draw(found.sdr.probability)
 
 
 def certificate_numbers(infill: str, found: Explanation) -> list[Number]:
@@ -217,8 +216,8 @@ def draw_rows(config: Config, run: Run, explained: dict[str, Explanation]) -> No
             axes.label_outer()
     caption = (
         "What the diagnosis cannot do without: the probability with which each measurement is hidden, with "
-        "its spread over starts, for the rows of which the forest is least sure. Dark: the best set; above: the "
-        "log-odds before and after."
+        "its spread over starts, for the rows of which the forest is least sure. In colour: the best set; "
+        "above: the log-odds before and after."
     )
     run.figures.save_plot("rows", figure, caption=caption)
 

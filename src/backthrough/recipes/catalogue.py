@@ -127,7 +127,7 @@ RECIPES = {
         Recipe(
             "fido-splice",
             "explain.fido_splice",
-            "Which letters of a splice junction a classifier's answer rests on, and whether they are GT and AG",
+            "Which letters of a splice junction a classifier's answer rests on: are GT and AG among them?",
         ),
         Recipe(
             "fido-table",

@@ -95,7 +95,6 @@ def test_it_finds_the_letters_that_were_put_there(tmp_path, monkeypatch):
         ({"infills": ()}, "at least one name"),
         ({"infills": ("marginals",)}, "did you mean 'marginal'"),
         ({"top": 61}, "top must be 2 to 60"),
-        ({"rank": "both"}, "unknown rank"),
         ({"n_draws": 0}, "n_draws must be at least 1"),
     ],
 )

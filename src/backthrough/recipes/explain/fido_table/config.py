@@ -25,5 +25,5 @@ class Config:
     """Determines split, forest and draws."""
 
 
-SCALES = {"quick": Config(), "full": Config(n_rows=0, n_draws=16, n_trees=200)}
+SCALES = {"quick": Config(infills=("gaussian",)), "full": Config(n_rows=0, n_draws=16, n_trees=200)}
 DEMO = None

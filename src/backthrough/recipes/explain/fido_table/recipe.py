@@ -185,15 +185,20 @@ def headline(config: Config, numbers: list[Number]) -> Headline:
     first = config.infills[0]
     kept, lost = (by_name[f"success of the {kind} ({first})"] for kind in ("SSR", "SDR"))
     few = by_name[f"measurements of the SSR ({first})"]
-    gain = by_name[f"{GAIN} ({first})"]
-    error = gain.standard_error or 0.0
-    better = "better than" if gain.value > 2 * error else "worse than" if gain.value < -2 * error else "like"
     sentence = (
         f"Of ten measurements {few.value:.1f} keep a forest's diagnosis in {100 * kept.value:.0f} % of draws "
-        f"of the others, and hiding the needed ones loses it in {100 * lost.value:.0f} % ({first}); ranking "
-        f"them is {better} hiding one after the other (deletion area {gain.value:+.3f} in its favour)."
+        f"of the others, and hiding the needed ones loses it in {100 * lost.value:.0f} % ({first}). Ranked by "
+        "what is needed the class is lost "
+        + ", ".join(f"{_compared(by_name[f'{GAIN} ({name})'])} ({name})" for name in config.infills)
+        + " when ranked by hiding one after the other."
     )
-    return Headline(sentence, gain.name, "rows.svg")
+    return Headline(sentence, f"{GAIN} ({first})", "deletion.svg")
+
+
+def _compared(gain: Number) -> str:
+    """In a word, if it is more than two standard errors."""
+    error = 2 * (gain.standard_error or 0.0)
+    return "sooner than" if gain.value > error else "later than" if gain.value < -error else "as soon as"
 
 
 def draw_rows(config: Config, run: Run, explained: dict[str, Explanation]) -> None:

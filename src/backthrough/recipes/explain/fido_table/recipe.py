@@ -187,7 +187,7 @@ def headline(config: Config, numbers: list[Number]) -> Headline:
     few = by_name[f"measurements of the SSR ({first})"]
     sentence = (
         f"Of ten measurements {few.value:.1f} keep a forest's diagnosis in {100 * kept.value:.0f} % of draws "
-        f"of the others, and hiding the needed ones loses it in {100 * lost.value:.0f} % ({first}). Ranked by "
+        f"of the rest, and hiding the needed ones loses it in {100 * lost.value:.0f} % ({first}). Ranked by "
         "what is needed the class is lost "
         + ", ".join(f"{_compared(by_name[f'{GAIN} ({name})'])} ({name})" for name in config.infills)
         + " when ranked by hiding one after the other."
@@ -242,7 +242,7 @@ def draw_deletion(run: Run, areas: dict[tuple[str, str], Curve]) -> None:
     axes.set_ylim(0, 1.02)
     axes.legend()
     caption = (
-        "The forest's probability of its right answer while measurements are hidden, the most important first "
-        "by each method. What is hidden is drawn by the infiller that is named."
+        "The forest's probability of its right answer while measurements are hidden, the most important "
+        "first by each method. What is hidden is drawn by the infiller that is named."
     )
     run.figures.save_plot("deletion", figure, caption=caption)

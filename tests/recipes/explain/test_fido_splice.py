@@ -47,6 +47,7 @@ def test_letters_are_fractions():
 
 def test_no_sequence_is_in_both_parts_and_none_counts_twice():
     data = made_up(60)
+    assert data.labels is not None
     twice = replace(
         data,
         sequences=(*data.sequences, *data.sequences[:30], data.sequences[0]),

@@ -1,6 +1,6 @@
 """Which measurements a forest's diagnoses rest on, columns filled in with and without their correlations."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -70,7 +70,7 @@ def run(config: Config, run: Run) -> None:
             n_counterfactuals=FRESH_DRAWS,
             key=explain_key,
         )
-        occlusion = Occlusion(infill=infill, n_samples=FRESH_DRAWS)
+        occlusion: Any = Occlusion(infill=infill, n_samples=FRESH_DRAWS)
         plain = saliency(
             model, x, method=occlusion, target=MALIGNANT, units=table.units, clip=clip, key=occlusion_key
         )
@@ -111,10 +111,9 @@ def _check(config: Config) -> None:
 
 def read_table(seed: int) -> Table:
     """Breast cancer of scikit-learn, 0 malignant and 1 benign; of each measurement mean, error and worst."""
-    data = load_breast_cancer()
-    x_train, x_test, y_train, y_test = train_test_split(
-        data.data, data.target, test_size=0.3, random_state=seed, stratify=data.target
-    )
+    data: Any = load_breast_cancer()
+    parts = train_test_split(data.data, data.target, test_size=0.3, random_state=seed, stratify=data.target)
+    x_train, x_test, y_train, y_test = map(np.asarray, parts)
     columns = [str(name).removeprefix("mean ").removeprefix("worst ") for name in data.feature_names]
     columns = [name.removesuffix(" error") for name in columns]
     names = tuple(dict.fromkeys(columns))

@@ -189,7 +189,7 @@ def headline(config: Config, numbers: list[Number]) -> Headline:
         f"of the rest, and hiding the needed ones loses it in {100 * lost.value:.0f} % ({first}). Ranked by "
         "what is needed the class is lost "
         + ", ".join(f"{_compared(by_name[f'{GAIN} ({name})'])} ({name})" for name in config.infills)
-        + " when ranked by hiding one after the other."
+        + " than when ranked by hiding one after the other."
     )
     return Headline(sentence, f"{GAIN} ({first})", "deletion.svg")
 
@@ -197,7 +197,7 @@ def headline(config: Config, numbers: list[Number]) -> Headline:
 def _compared(gain: Number) -> str:
     """In a word, if it is more than two standard errors."""
     error = 2 * (gain.standard_error or 0.0)
-    return "sooner than" if gain.value > error else "later than" if gain.value < -error else "as soon as"
+    return "sooner" if gain.value > error else "later" if gain.value < -error else "no sooner or later"
 
 
 def draw_rows(config: Config, run: Run, explained: dict[str, Explanation]) -> None:

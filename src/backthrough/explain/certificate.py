@@ -124,13 +124,19 @@ def notes_of(
             f"{clipped} of {len(every)} scores are at the limit of {problem.score.limit:.3g} of clipped "
             f"probabilities (clip={problem.score.clip:g})"
         )
-    for own in regions:
-        failed = int(np.sum(own.success <= 0.5)) if problem.score.custom is None else 0
-        if failed:
-            cure = "" if own.selected.any() else ": the area costs more than it is worth, lower area_cost"
-            answer = "keep" if own.kind == "ssr" else "lose"
+    for own in regions if problem.score.custom is None else ():
+        failed = own.success <= 0.5
+        hopeless = own.curve[:, -1] > 0 if own.kind == "sdr" else own.curve[:, -1] <= 0
+        answer = "keep" if own.kind == "ssr" else "lose"
+        if failed.any():
             notes.append(
-                f"{failed} of {len(score)} inputs do not {answer} the class by their {own.kind}{cure}"
+                f"{failed.sum()} of {len(score)} inputs do not {answer} the class by their {own.kind}: lower "
+                "area_cost lets sets grow"
+            )
+        if hopeless.any():
+            what = "hiding" if own.kind == "sdr" else "keeping"
+            notes.append(
+                f"{hopeless.sum()} of {len(score)} inputs do not {answer} the class by {what} everything"
             )
     return tuple(notes)
 

@@ -41,6 +41,7 @@ from backthrough.explain.units import Partition, Units
 from backthrough.latent.chunks import map_in_chunks
 
 KINDS: tuple[Kind, ...] = ("ssr", "sdr")
+DRAWS = 4  # of an infiller whose draws differ
 AREA_COST = 50.0  # log-odds for the whole area: 1e-3 for each of 224 x 224 pixels
 AT_ONCE_ON_HOST = 32
 
@@ -139,7 +140,8 @@ def explain(
         jnp.asarray(partition.area, jnp.float32),
         jnp.asarray(cost, jnp.float32),
     )
-    searcher = Searcher.of(search, partition, chosen)
+    n_draws = search.n_draws or (1 if _draws_are_the_same(infill, problem.x[0], keys[0]) else DRAWS)
+    searcher = Searcher.of(search, partition, chosen, n_draws)
     if at_once is None:
         alone = problem.bound.differentiable and jax.default_backend() == "cpu"
         at_once = 1 if alone else AT_ONCE_ON_HOST
@@ -150,10 +152,11 @@ def explain(
         at_once=at_once,
         label="explaining",
         keep=keep,
-        signature=lambda: _signature(problem, infill, (search, chosen, kinds, n_counterfactuals)),
+        signature=lambda: _signature(problem, infill, (search, n_draws, chosen, kinds, n_counterfactuals)),
     )
     check_answer(found)
-    total = search.n_calls(len(searcher.windows), per_step) + n_calls(n_counterfactuals, partition.n_units)
+    total = search.n_calls(len(searcher.windows), per_step, n_draws)
+    total += n_calls(n_counterfactuals, partition.n_units)
     regions = {
         kind: regions_of(kind, jax.tree_util.tree_map(lambda own, i=i: own[:, i], found.regions), total)
         for i, kind in enumerate(kinds)
@@ -191,6 +194,12 @@ def _explain_chunk(
         return Answer(score, jax.vmap(of_kind)(is_sdr, own))
 
     return jax.vmap(of_input)(*chunk)
+
+
+def _draws_are_the_same(infill: Infiller, x: Array, key: PRNGKey) -> bool:
+    """Whether what is filled in does not depend on the key."""
+    draws = infill.sample(x, jnp.zeros(x.shape, bool), key=key, n_samples=2)
+    return bool(jnp.array_equal(draws[0], draws[1]))
 
 
 def _signature(problem: Problem, infill: Infiller, settings: Any) -> Float[np.ndarray, "number"]:

@@ -16,6 +16,7 @@ from backthrough.core.files import write_atomically
 from backthrough.explain.units import Partition
 
 Kind = Literal["ssr", "sdr"]
+MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Explanation:
                 "standard error": own.score_error[i],
                 "success": own.success[i],
                 "area": own.area[i],
-                "units": int(own.selected[i].sum()),
+                "units": self._names(own.selected[i]),
                 "loss": own.loss[i],
                 "model calls": own.n_model_calls,
             }
@@ -166,6 +167,13 @@ class Explanation:
     def name_of(self, index: int) -> str:
         """What the model calls a class."""
         return self.classes[index] if self.classes else str(index)
+
+    def _names(self, selected: Bool[np.ndarray, "unit"]) -> str:
+        """The units of a set, the first ones and how many others."""
+        chosen = np.flatnonzero(selected)
+        names = [self.partition.names[i] if self.partition.names else str(i) for i in chosen[:MOST_NAMED]]
+        others = len(chosen) - len(names)
+        return ", ".join([*names, *([f"and {others} others"] if others else [])])
 
     def plot(self, index: int = 0) -> Figure:
         """A figure of one input: the input, its map, and for each region the set and counterfactuals."""

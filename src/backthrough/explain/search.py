@@ -42,7 +42,7 @@ class Search:
         n_samples: Sets drawn in each step.
         learning_rate: Of Adam, on logits; it falls to 0 along a line.
         warm_up: Steps in which the price of the area rises to what it is.
-        n_draws: Infills of each set that is tried, where the infiller draws.
+        n_draws: Infills of each set that is tried; None: 4, or 1 where the infiller's draws are all the same.
         bounded: Whether the score counts no further than that of the input itself, or 5 log-odds where that
             is less. Without bounds, as in the paper, a set that exaggerates the class is the better the more
             it does, and pays for area that the class does not need.
@@ -59,7 +59,7 @@ class Search:
     n_samples: int = 8
     learning_rate: float = 0.2
     warm_up: int = 0
-    n_draws: int = 1
+    n_draws: int | None = None
     bounded: bool = True
     grid: tuple[int, int] | None = None
 
@@ -69,20 +69,22 @@ class Search:
         Raises:
             ArgumentError: naming the setting.
         """
-        for name in ("n_starts", "n_steps", "n_samples", "n_proposals", "n_draws"):
+        for name in ("n_starts", "n_steps", "n_samples", "n_proposals"):
             check_integer(name, getattr(self, name), minimum=1)
+        if self.n_draws is not None:
+            check_integer("n_draws", self.n_draws, minimum=1)
         for name in ("most_windows", "n_rounds", "warm_up"):
             check_integer(name, getattr(self, name), minimum=0)
         check_positive("learning_rate", self.learning_rate)
         if not self.most_windows and self.n_starts > 1:
             raise ArgumentError("without windows there is one start: n_starts=1")
 
-    def n_calls(self, n_windows: int, per_step: int) -> int:
+    def n_calls(self, n_windows: int, per_step: int, n_draws: int) -> int:
         """Inputs that the model is called with for one region, but for its certificate."""
         learned = self.n_starts * self.n_steps * per_step
-        candidates = self.n_starts * (1 + bool(n_windows))
+        candidates = self.n_starts * (1 + bool(n_windows)) + 2
         local = self.n_starts * self.n_rounds * (self.n_proposals + 1) * bool(n_windows)
-        return (n_windows + learned + candidates + local) * self.n_draws
+        return (n_windows + learned + candidates + local) * n_draws
 
 
 PUBLISHED = Search(
@@ -123,15 +125,17 @@ class Searcher(eqx.Module):
         surroundings: Of units, for changes at borders.
         estimator: How gradients are estimated.
         search: The settings.
+        n_draws: Infills of each set that is tried.
     """
 
     windows: Bool[Array, "window unit"]
     surroundings: Surroundings
     estimator: Estimator
     search: Search = eqx.field(static=True)
+    n_draws: int = eqx.field(static=True)
 
     @classmethod
-    def of(cls, search: Search, partition: Partition, estimator: Estimator) -> "Searcher":
+    def of(cls, search: Search, partition: Partition, estimator: Estimator, n_draws: int) -> "Searcher":
         """The search on a partition.
 
         Raises:
@@ -146,7 +150,7 @@ class Searcher(eqx.Module):
                 raise ArgumentError("a grid of parameters is interpolated to pixels: it needs units=Pixels()")
             if any(own > length for own, length in zip(search.grid, size, strict=True)):
                 raise ArgumentError(f"grid {search.grid} is finer than the picture of {size} pixels")
-        return cls(jnp.asarray(sets), Surroundings.of(partition), estimator, search)
+        return cls(jnp.asarray(sets), Surroundings.of(partition), estimator, search, n_draws)
 
     def reach(self, score: Scalar) -> Scalar:
         """How far scores count, for an input with this score."""
@@ -169,7 +173,7 @@ class Searcher(eqx.Module):
                     self.surroundings,
                     n_rounds=search.n_rounds,
                     n_proposals=search.n_proposals,
-                    n_draws=search.n_draws,
+                    n_draws=self.n_draws,
                     key=key,
                 )
             )(starts, jax.random.split(change_key, n_starts))
@@ -184,23 +188,23 @@ class Searcher(eqx.Module):
                 spread=self._spread,
                 n_steps=search.n_steps,
                 n_samples=search.n_samples,
-                n_draws=search.n_draws,
+                n_draws=self.n_draws,
                 learning_rate=search.learning_rate,
                 warm_up=search.warm_up,
                 key=key,
             )
         )(logits, jax.random.split(learn_key, n_starts))
-        sets = jnp.stack([probability > 0.5, *candidates])
-        losses = jax.vmap(lambda own: objective.losses(question, own, key=pick_key, n_draws=search.n_draws))(
-            sets
-        )
-        order = jnp.argsort(losses.min(axis=0))
-        flat = sets.reshape(-1, sets.shape[-1])
-        return Region(probability[order], flat[jnp.argmin(losses)], history[order], changes[order])
+        n_units = probability.shape[1]
+        nothing, everything = jnp.zeros((1, n_units), bool), jnp.ones((1, n_units), bool)
+        sets = jnp.concatenate([probability > 0.5, *candidates, nothing, everything])
+        losses = objective.losses(question, sets, key=pick_key, n_draws=self.n_draws)
+        own = losses[: n_starts * (1 + len(candidates))].reshape(-1, n_starts)
+        order = jnp.argsort(own.min(axis=0))
+        return Region(probability[order], sets[jnp.argmin(losses)], history[order], changes[order])
 
     def _starts(self, objective: Objective, question: Question, key: PRNGKey) -> Bool[Array, "start unit"]:
         """The best windows of which no two are alike."""
-        n_draws = self.search.n_draws
+        n_draws = self.n_draws
         losses = jax.lax.map(
             lambda own: objective.losses(question, own[None], key=key, n_draws=n_draws)[0],
             self.windows,

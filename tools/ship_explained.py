@@ -2,9 +2,9 @@
 
     python tools/ship_explained.py [--only cells|scenes] [--folder FOLDER]
 
-Needs the data set bccd-wbc for cells (see docs/datasets.md), and nothing for scenes; takes some minutes on two
-cores. Into the folder, by default src/backthrough/recipes/explain/shipped, go four files, 1.2 MB together. What
-they get right is printed. Another machine gives other weights in the last digits.
+Needs the data set bccd-wbc for cells (see docs/datasets.md), and nothing for scenes; takes some minutes on
+two cores. Into the folder, by default src/backthrough/recipes/explain/shipped, go four files, 1.3 MB
+together. What the classifiers get right is printed. Another machine gives other weights.
 """
 
 import argparse
@@ -62,7 +62,9 @@ def ship_scenes(folder: Path) -> str:
     assert isinstance(trained.model, SceneClassifier)
     logits = presence_logits(trained.model, tests)
     found = logits[np.arange(len(tests)), tests.target] > 0
-    return f"{((logits > 0) == tests.present).mean():.1%} of answers are right, {found.mean():.1%} targets found"
+    return (
+        f"{((logits > 0) == tests.present).mean():.1%} of answers are right, {found.mean():.1%} targets found"
+    )
 
 
 if __name__ == "__main__":

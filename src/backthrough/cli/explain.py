@@ -242,14 +242,16 @@ def _check_one_input(model: Any, inputs: Inputs, path: str) -> None:
     Raises:
         ArgumentError: with the cure.
     """
+    import jax.numpy as jnp
+
     from backthrough.explain import adapt
 
-    for x in (inputs.x, inputs.x[None]):
+    for is_whole in (False, True):
         try:
-            adapt(model).bind(x)
+            adapt(model).bind(jnp.asarray(inputs.x[None] if is_whole else inputs.x))
         except ArgumentError:
             continue
-        if x is inputs.x:
+        if not is_whole:
             return
         raise ArgumentError(
             f"{path} holds one input of shape {inputs.x.shape}, and inputs come along a leading axis: save "

@@ -181,7 +181,7 @@ def _arrays(path: Path, scale: Scale, channels: Channels, most: int | None) -> I
     from backthrough.datasets import read_arrays
 
     found = read_arrays(path)
-    names = found.names
+    names = list(found.names)
     if len(names) > 1 and "x" not in names:
         raise DataError(f"{path} holds the arrays {', '.join(names)}: name the inputs x, or save them alone")
     values = found["x" if "x" in names else names[0]]
@@ -189,10 +189,10 @@ def _arrays(path: Path, scale: Scale, channels: Channels, most: int | None) -> I
         raise DataError(f"{path} holds {values.dtype}, and inputs are real numbers")
     if values.ndim < 2 or not values.size:
         raise DataError(
-            f"{path} holds an array of shape {values.shape}, and inputs come along a leading axis that is not "
-            "empty: of one input save x[None]"
+            f"{path} holds an array of shape {values.shape}, and inputs come along a leading axis, not "
+            "empty: save x[None] of one"
         )
-    values = values[:most]
+    values = np.asarray(values[:most])
     kind, layout = _kind_of(values.shape[1:], channels, path)
     is_bytes = values.dtype == np.uint8 and kind == "picture"
     x = scaled_bytes(values, scale) if is_bytes else values

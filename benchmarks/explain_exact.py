@@ -123,7 +123,7 @@ def of_the_relaxed_gradient() -> dict[str, dict]:
     pairs[..., 1] = rho * pairs[..., 0] + math.sqrt(1 - rho**2) * pairs[..., 1]
     data = pairs.reshape(-1, d).astype(np.float32)
     weights, logits = (jnp.asarray(generator.normal(size=d), jnp.float32) for _ in range(2))
-    question = Question(jnp.asarray(data[0]), jnp.asarray(1), jnp.asarray(False))
+    question = Question(jnp.asarray(data[0]), jnp.asarray(1), jnp.asarray(False), jnp.asarray(jnp.inf))
     errors, wrong = {}, {}
     for name, infill in (
         ("conditional mean", GaussianConditional.fit(data, draws=False)),
@@ -151,7 +151,8 @@ def of_the_relaxed_gradient() -> dict[str, dict]:
 def of_optima(forest, infill, rows: np.ndarray) -> dict[str, dict]:
     """How many rows have both regions at the enumerated optimum."""
     found = explain(
-        forest, rows, target=1, infill=infill, units=Columns(), area_cost=AREA_COST, key=jax.random.key(2)
+        forest, rows, target=1, infill=infill, units=Columns(), area_cost=AREA_COST, key=jax.random.key(2),
+            search=Search(bounded=False),
     )  # fmt: skip
     area = SETS.mean(axis=1)
     good = np.ones(len(rows), bool)
@@ -185,7 +186,7 @@ def of_linear_models() -> dict[str, dict]:
     for name, model in models.items():
         found = explain(
             model, x, target=1, infill=Constant(0.0), units=Columns(), area_cost=6.0, key=jax.random.key(0),
-            search=Search(n_rounds=128),
+            search=Search(n_rounds=128, bounded=False),
         )  # fmt: skip
         wrong[name] = sum(int((own.selected != (x * weights > 0.5)).sum()) for own in found.regions)
     picture, filter_ = (generator.normal(size=(8, 8, 2)).astype(np.float32) for _ in range(2))
@@ -199,7 +200,7 @@ def of_linear_models() -> dict[str, dict]:
         found = explain(
             lambda x, weight=weight: jnp.stack([jnp.zeros(()), jnp.sum(x * weight)]), own[None], target=1,
             infill=Constant(0.0), units=units, area_cost=8.0, key=jax.random.key(0),
-            search=Search(n_rounds=256),
+            search=Search(n_rounds=256, bounded=False),
         )  # fmt: skip
         wrong[name] = sum(int((found.mask(kind)[0] != expected).sum()) for kind in ("ssr", "sdr"))
     return {"explain.A3": {"ours": sum(wrong.values()), "note": f"By kind: {wrong}."}}

@@ -24,7 +24,7 @@ from backthrough.explain import (
 from backthrough.explain.infill import Blur, Constant, GaussianConditional
 
 KEY = jax.random.key(0)
-BRIEF = Search(n_steps=20, n_samples=4, n_rounds=24, n_proposals=8)
+BRIEF = Search(n_steps=20, n_samples=4, n_rounds=24, n_proposals=8, bounded=False)
 WEIGHTS = np.array([2.0, -1.0, 0.6, 3.0, 0.0, -2.5], np.float32)
 X = np.array([[1, 1, 1, 1, 1, 1], [1.5, -2, 0.5, 0.2, 3, 0.1]], np.float32)
 
@@ -139,7 +139,8 @@ def test_units_of_pictures_and_sequences():
     def sets(units):
         score = explain(
             lambda x: jnp.stack([0.0, jnp.sum(x * weights)]), picture, target=1, infill=Constant(0.0),
-            units=units, area_cost=12.0, search=Search(n_steps=40, n_rounds=80), objective="sdr", key=KEY,
+            units=units, area_cost=12.0, search=Search(n_steps=40, n_rounds=80, bounded=False),
+            objective="sdr", key=KEY,
         )  # fmt: skip
         return score.mask("sdr")[0]
 
@@ -165,7 +166,7 @@ def test_learned_probabilities_reach_the_enumerated_optimum():
 
     got = explain(
         lambda x: jnp.stack([0.0, jnp.tanh(inner @ x) @ outer * 3]), X, target=1, infill=Constant(0.0),
-        units=Columns(), area_cost=1.0, search=Search(n_steps=60, n_rounds=24), key=KEY,
+        units=Columns(), area_cost=1.0, search=Search(n_steps=60, n_rounds=24, bounded=False), key=KEY,
     )  # fmt: skip
     every = np.array(list(itertools.product([0, 1], repeat=6)))
     for region in got.regions:
@@ -195,6 +196,37 @@ def test_of_two_copies_neither_is_needed_when_the_other_gives_it_back():
         search=BRIEF, objective="sdr", key=KEY,
     )  # fmt: skip
     assert got.sdr.selected[0].tolist() == [True, False, False]
+
+
+def test_what_exaggerates_the_class_is_worth_no_more_than_the_input():
+    weights = jnp.array([4.0, 4.0, 4.0, -9.0])
+
+    def sets(bounded):
+        got = explain(
+            lambda x: jnp.stack([0.0, weights @ x + 4.0]), np.ones((1, 4)), target=1, infill=Constant(0.0),
+            units=Columns(), area_cost=4.0, search=Search(n_steps=8, n_rounds=16, bounded=bounded),
+            objective="ssr", key=KEY,
+        )  # fmt: skip
+        return got.ssr.selected[0].tolist()
+
+    assert sets(False) == [True, True, True, False]  # a score of 16, where the input has 7
+    assert sum(sets(True)) == 1  # 8 suffices
+
+
+def test_finished_inputs_are_kept_and_are_those_of_their_settings(tmp_path):
+    def call(keep, **changes):
+        settings = {"infill": Constant(0.0), "search": BRIEF, "objective": "sdr", "target": 1} | changes
+        return explain(LINEAR, X, units=Columns(), area_cost=3.0, key=KEY, keep=keep, **settings)
+
+    call(tmp_path)
+    n_files = len(list(tmp_path.iterdir()))
+    call(tmp_path)
+    assert len(list(tmp_path.iterdir())) == n_files
+    other = Search(**{**vars(BRIEF), "n_steps": 21})
+    for changes in ({"search": other}, {"infill": Constant(1.0)}, {"estimator": "loo"}, {"clip": 1e-3}):
+        kept, fresh = call(tmp_path, **changes), call(None, **changes)
+        np.testing.assert_array_equal(kept.sdr.probability, fresh.sdr.probability)
+        np.testing.assert_array_equal(kept.sdr.score, fresh.sdr.score)
 
 
 def test_the_published_recipe():

@@ -1,5 +1,6 @@
 """`explain`: which units of an input a model's answer rests on."""
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from backthrough.explain.explanation import Explanation, Kind
 from backthrough.explain.infill import check_infiller
 from backthrough.explain.learning import choose_estimator
 from backthrough.explain.objective import Objective, Question
-from backthrough.explain.problem import CLIP, make_problem
+from backthrough.explain.problem import CLIP, Problem, make_problem
 from backthrough.explain.search import Search, Searcher
 from backthrough.explain.units import Partition, Units
 from backthrough.latent.chunks import map_in_chunks
@@ -149,7 +150,7 @@ def explain(
         at_once=at_once,
         label="explaining",
         keep=keep,
-        signature=lambda: problem.bound.outputs,
+        signature=lambda: _signature(problem, infill, (search, chosen, kinds, n_counterfactuals)),
     )
     check_answer(found)
     total = search.n_calls(len(searcher.windows), per_step) + n_calls(n_counterfactuals, partition.n_units)
@@ -179,14 +180,32 @@ def _explain_chunk(
     objective, searcher = shared
 
     def of_input(x: Array, target: Array, key: PRNGKey) -> Answer:
+        score = objective.score(x, target)
+
         def of_kind(is_sdr: Array, key: PRNGKey) -> Certified:
-            return certify(objective, searcher, Question(x, target, is_sdr), n_draws, key)
+            question = Question(x, target, is_sdr, searcher.reach(score))
+            return certify(objective, searcher, question, n_draws, key)
 
         is_sdr = jnp.array([kind == "sdr" for kind in kinds])
         own = jax.vmap(lambda number: jax.random.fold_in(key, number))(is_sdr.astype(jnp.uint32))
-        return Answer(objective.score(x, target), jax.vmap(of_kind)(is_sdr, own))
+        return Answer(score, jax.vmap(of_kind)(is_sdr, own))
 
     return jax.vmap(of_input)(*chunk)
+
+
+def _signature(problem: Problem, infill: Infiller, settings: Any) -> Float[np.ndarray, "number"]:
+    """Numbers that change with model, score, infiller and settings: finished inputs are found by them."""
+    x, target = problem.x[0], problem.target[0]
+    hidden = jnp.zeros(x.shape, bool)
+    half = hidden.reshape(-1).at[: x.size // 2].set(True).reshape(x.shape)
+    keys = jax.random.split(jax.random.key(0))
+    draws = [
+        infill.sample(x, mask, key=key, n_samples=1) for mask, key in zip((hidden, half), keys, strict=True)
+    ]
+    scores = [problem.score(own[0], target) for own in draws]
+    words = hashlib.sha256(repr(settings).encode()).digest()
+    parts = (problem.bound.outputs, *draws, *scores, np.frombuffer(words, np.uint8))
+    return np.concatenate([np.asarray(own, np.float32).reshape(-1) for own in parts])
 
 
 def _check_cost(area_cost: float) -> float:

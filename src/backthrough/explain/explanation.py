@@ -31,7 +31,7 @@ class Regions:
         score_error: Its standard error over the draws; 0 where all draws are the same.
         success: The part of the draws in which the score is above 0 (SSR) or not (SDR).
         area: Of the set, as a part of the whole.
-        loss: Of the set: the score, negative for SSR, and the price of the area.
+        loss: Of the set: the score, negative for SSR, and the price of the area; scores in full.
         counterfactuals: The draws: the inputs with the set kept or hidden, and the rest filled in.
         curve: The score when the units are selected one after the other, the most probable first: after each
             of `curve_area`.

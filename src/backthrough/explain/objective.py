@@ -17,11 +17,13 @@ class Question(eqx.Module):
         x: The input.
         target: The class.
         is_sdr: Whether units are to be hidden (the smallest destroying region) or kept (supporting).
+        reach: Scores count from its negative to it.
     """
 
     x: Float[Array, "..."]
     target: Int[Array, ""]
     is_sdr: Bool[Array, ""]
+    reach: Scalar
 
 
 class Objective(eqx.Module):
@@ -73,8 +75,9 @@ class Objective(eqx.Module):
     def effect(
         self, question: Question, selected: Float[Array, "unit"], *, key: PRNGKey, n_draws: int
     ) -> Scalar:
-        """The loss without the price of the area."""
-        mean = jnp.mean(self.scores(question, selected, key=key, n_draws=n_draws))
+        """The loss without the price of the area; scores beyond the reach count as the reach."""
+        scores = self.scores(question, selected, key=key, n_draws=n_draws)
+        mean = jnp.mean(jnp.clip(scores, -question.reach, question.reach))
         return jnp.where(question.is_sdr, mean, -mean)
 
     def price(self, selected: Float[Array, "unit"]) -> Scalar:

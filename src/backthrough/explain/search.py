@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from backthrough.core import ArgumentError, PRNGKey, check_integer, check_positive
+from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_positive
 from backthrough.estimators.estimator import Estimator
 from backthrough.explain.learning import learn
 from backthrough.explain.local_search import Surroundings, improve
@@ -19,6 +19,7 @@ from backthrough.explain.windows import windows
 
 ALIKE = 0.5  # of their union, from which on two windows are one start
 AT_ONCE = 32  # windows
+LEAST_REACH = 5.0  # log-odds: a probability of .993
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Search:
         learning_rate: Of Adam, on logits; it falls to 0 along a line.
         warm_up: Steps in which the price of the area rises to what it is.
         n_draws: Infills of each set that is tried, where the infiller draws.
+        bounded: Whether the score counts no further than that of the input itself, or 5 log-odds where that
+            is less. Without bounds, as in the paper, a set that exaggerates the class is the better the more
+            it does, and pays for area that the class does not need.
         grid: Rows and columns of the parameters, where probabilities of pixels are interpolated from a
             coarser grid; each unit has its own when None.
     """
@@ -56,6 +60,7 @@ class Search:
     learning_rate: float = 0.2
     warm_up: int = 0
     n_draws: int = 1
+    bounded: bool = True
     grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ PUBLISHED = Search(
     n_samples=8,
     learning_rate=0.05,
     warm_up=30,
+    bounded=False,
     grid=(56, 56),
 )
 """The recipe of Chang et al. 2019, with `Pixels()`, `estimator="concrete"` and `area_cost=50`."""
@@ -141,6 +147,10 @@ class Searcher(eqx.Module):
             if any(own > length for own, length in zip(search.grid, size, strict=True)):
                 raise ArgumentError(f"grid {search.grid} is finer than the picture of {size} pixels")
         return cls(jnp.asarray(sets), Surroundings.of(partition), estimator, search)
+
+    def reach(self, score: Scalar) -> Scalar:
+        """How far scores count, for an input with this score."""
+        return jnp.maximum(jnp.abs(score), LEAST_REACH if self.search.bounded else jnp.inf)
 
     def __call__(self, objective: Objective, question: Question, *, key: PRNGKey) -> Region:
         """The region of one input."""

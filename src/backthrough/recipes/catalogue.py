@@ -125,6 +125,16 @@ RECIPES = {
             "A factorised and a flow encoder for one decoder, on training and held-out images",
         ),
         Recipe(
+            "fido-cells",
+            "explain.fido_cells",
+            "Which part of a photograph makes a classifier see a white cell, with several infills",
+        ),
+        Recipe(
+            "fido-digits",
+            "explain.fido_digits",
+            "Which part of a scene makes a classifier see one digit among others, with the exact masks",
+        ),
+        Recipe(
             "error-bars",
             "regress.error_bars",
             "Bands around a curve by several methods, and whether a table's intervals hold what they promise",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from backthrough.core import (
     ArgumentError,
@@ -32,7 +32,7 @@ from backthrough.explain.certificate import (
     regions_of,
 )
 from backthrough.explain.explanation import Explanation, Kind
-from backthrough.explain.infill import check_infiller
+from backthrough.explain.infill import Infiller, check_infiller
 from backthrough.explain.learning import choose_estimator
 from backthrough.explain.objective import Objective, Question
 from backthrough.explain.problem import CLIP, Problem, make_problem

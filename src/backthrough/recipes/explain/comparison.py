@@ -153,7 +153,7 @@ def explanations(config: Options, case: Case, infiller: Infiller, run: Run) -> d
 def occlusion_maps(case: Case) -> Float[np.ndarray, "input height width"]:
     """Maps of the plainest method: a square of the mean colour is moved over the picture."""
     window, stride = case.occlusion
-    method = Occlusion(window, stride, baseline=case.mean)
+    method: Any = Occlusion(window, stride, baseline=case.mean)
     return saliency(case.model, case.x, method=method, target=case.target)
 
 
@@ -167,7 +167,7 @@ def measured(
     for name, own in found.items():
         for region in own.regions:
             what = "score and area's price" if region.kind == "sdr" else "less the score, and area's price"
-            ends = "lose" if region.kind == "sdr" else "keep"
+            draws = f"draws that {'lose' if region.kind == 'sdr' else 'keep'} the class, {over}"
             kind = region.kind.upper()
             numbers += [
                 mean_number(f"loss of the {kind} ({name})", region.loss, "", f"{what}, {over}"),
@@ -175,7 +175,7 @@ def measured(
                     f"success of the {kind} ({name})",
                     region.success,
                     "",
-                    f"draws that {ends} the class, {over}",
+                    draws,
                 ),
                 mean_number(f"area of the {kind} ({name})", region.area, "", f"part of the picture, {over}"),
             ]
@@ -228,8 +228,8 @@ def draw(run: Run, found: Mapping[str, Explanation], case: Case, *, what: str, t
             "infills",
             _draw_infills(found),
             caption="The indispensable region with each infiller, filled in by it; below, the log-odds that "
-            "are left, and the region's part of the area. A region can be small because it holds what matters, "
-            "or because what was filled in is like nothing that the model knows.",
+            "are left, and the region's part of the area. A region can be small because it holds what "
+            "matters, or because what was filled in is like nothing that the model knows.",
         )
     return "regions.svg"
 

@@ -1,4 +1,4 @@
-"""Which part of a photograph makes a classifier see a white blood cell (Chang et al. 2019, arXiv 1807.08024)."""
+"""Which part of a photograph makes a classifier see a white cell (Chang et al. 2019, arXiv 1807.08024)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -23,9 +23,9 @@ class Config:
     """Log-odds that the whole area costs, .02 a pixel."""
     n_starts: int = 1
     """Windows of the grid that are improved."""
-    n_rounds: int = 16
+    n_rounds: int = 32
     """Rounds of changes at the border of a region."""
-    n_proposals: int = 8
+    n_proposals: int = 12
     """Changed regions in each round."""
     n_steps: int = 20
     """Steps in which probabilities are learned."""
@@ -49,8 +49,9 @@ SCALES = {
     ),
 }
 DEMO = Panel(
-    Config(infills=("generative",), n_inputs=2),
+    Config(infills=("generative",), n_inputs=2, n_rounds=24, n_proposals=8),
     method="Which part would have to change (FIDO)",
     what="Hides parts of a photograph, fills them in with what could as well have been there, and finds the "
-    "smallest part without which a classifier no longer sees a white blood cell, and the smallest that suffices.",
+    "smallest part without which a classifier no longer sees a white blood cell, and the smallest that "
+    "suffices.",
 )

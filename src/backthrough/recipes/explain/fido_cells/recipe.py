@@ -1,4 +1,4 @@
-"""Which part of a photograph makes a classifier see a white blood cell (Chang et al. 2019, arXiv 1807.08024)."""
+"""Which part of a photograph makes a classifier see a white cell (Chang et al. 2019, arXiv 1807.08024)."""
 
 import jax
 import numpy as np
@@ -80,7 +80,7 @@ def _headline(numbers: list[Number], config: Config, n: int, picture: str) -> He
         others.insert(0, f"{value_of(numbers, 'overlap (mean)'):.2f} with the mean filled in")
     sentence = (
         f"With {area:.0%} of a window hidden and filled in realistically, {lost} of {n} windows lose their "
-        f"white cell; that part overlaps the box people drew around the cell by {value_of(numbers, name):.2f} "
-        f"(intersection over union; {', '.join(others)})."
+        "white cell; that part overlaps the box that people drew around the cell by "
+        f"{value_of(numbers, name):.2f} (intersection over union; {', '.join(others)})."
     )
     return Headline(sentence, name, picture)

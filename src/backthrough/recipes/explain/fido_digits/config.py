@@ -23,9 +23,9 @@ class Config:
     """Log-odds that the whole area costs."""
     n_starts: int = 1
     """Windows of the grid that are improved."""
-    n_rounds: int = 16
+    n_rounds: int = 32
     """Rounds of changes at the border of a region."""
-    n_proposals: int = 8
+    n_proposals: int = 12
     """Changed regions in each round."""
     n_steps: int = 20
     """Steps in which probabilities are learned."""
@@ -49,7 +49,7 @@ SCALES = {
     ),
 }
 DEMO = Panel(
-    Config(infills=("generative",), n_inputs=2),
+    Config(infills=("generative",), n_inputs=2, n_rounds=24, n_proposals=8),
     method="One digit among others (FIDO)",
     what="Asks a classifier of scenes for one of several digits, and finds the smallest part of the scene "
     "without which it no longer sees that digit: the others are not the reason.",

@@ -77,6 +77,7 @@ def draw_overview(
         if boxes is not None:
             dashed_box(row[0], boxes[index])
         show_map(row[1], explanation, index)
+        row[1].set_xlabel(" ", fontsize="small")  # so that it is as large as the others
         for place, region in enumerate(regions):
             left, right = row[2 + 2 * place : 4 + 2 * place]
             show_region(left, explanation, region, index)
@@ -136,7 +137,9 @@ def dashed_box(axes: Axes, box: Float[np.ndarray, "4"]) -> None:
     """A true box, if there is one."""
     if np.isfinite(box).all():
         x0, y0, x1, y1 = box - 0.5
-        axes.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color="k", linewidth=1, linestyle="--")
+        corners = [x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0]
+        axes.plot(*corners, color="k", linewidth=1.4)
+        axes.plot(*corners, color="w", linewidth=1.4, linestyle=(0, (2, 2)))
 
 
 def _distinct(draws: Float[np.ndarray, "draw ..."]) -> Float[np.ndarray, "own ..."]:

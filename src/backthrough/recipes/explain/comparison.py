@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -24,6 +24,7 @@ BLUR, LOCAL = 10 / 224, 5  # part of a side, pixels
 MOST_SHOWN = 4
 
 
+@runtime_checkable
 class Options(Protocol):
     """What the configurations have in common."""
 

@@ -15,7 +15,7 @@ class Config:
     bccd-wbc: both are trained first, and test windows are explained."""
     infills: tuple[Literal["generative", "mean", "blur", "noise", "local-mean"], ...] = ("generative", "mean")
     """What fills in hidden parts, generative first; each compiles a program, tens of seconds."""
-    n_inputs: int = 8
+    n_inputs: int = 6
     """Windows that hold a white cell and are classified rightly, at most."""
     cells: int = 8
     """Rows and columns of the grid."""

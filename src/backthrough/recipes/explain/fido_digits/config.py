@@ -49,7 +49,7 @@ SCALES = {
     ),
 }
 DEMO = Panel(
-    Config(infills=("generative",), n_inputs=2, n_rounds=24, n_proposals=8),
+    Config(infills=("generative",), n_inputs=2, n_rounds=12, n_proposals=8),
     method="One digit among others (FIDO)",
     what="Asks a classifier of scenes for one of several digits, and finds the smallest part of the scene "
     "without which it no longer sees that digit: the others are not the reason.",

@@ -47,7 +47,7 @@ def scores_at_random(
                 order_key, draw_key = jax.random.split(key)
                 rank = jax.random.permutation(order_key, partition.n_units)
                 chosen = (rank < n_chosen).astype(area.dtype)
-                question = Question(x, target, is_sdr)
+                question = Question(x, target, is_sdr, jnp.asarray(jnp.inf))
                 return objective.scores(question, chosen, key=draw_key, n_draws=1)[0]
 
             return jax.vmap(of_set)(jax.random.split(key, n_sets))

@@ -161,10 +161,14 @@ def _draw_row(explanation: "Explanation", index: int) -> Figure:
     """Bars of the probability of each unit; the chosen set is dark."""
     regions = explanation.regions
     names = explanation.partition.names or [str(i) for i in range(explanation.partition.n_units)]
-    figure = Figure(figsize=(max(4.5, 0.16 * len(names)), 2.1 * len(regions)), layout="constrained")
-    for axes, region in zip(figure.subplots(len(regions), 1, squeeze=False)[:, 0], regions, strict=True):
+    room = 1.5 * len(regions) + 0.5 + 0.06 * max(map(len, names))
+    figure = Figure(figsize=(max(4.5, 0.16 * len(names)), room), layout="constrained")
+    panels = figure.subplots(len(regions), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, region in zip(panels, regions, strict=True):
         draw_bars(axes, region.probability[index], region.spread[index], region.selected[index], names)
         axes.set_title(f"{LONG[region.kind]}: {_scores(explanation, region, index)}", fontsize="small")
+    for axes in panels:
+        axes.label_outer()
     return figure
 
 
@@ -177,12 +181,23 @@ def draw_bars(
 ) -> None:
     """Probabilities of units with their spread over starts."""
     places = np.arange(len(names))
-    axes.bar(places, probability, yerr=spread, color=np.where(selected, "C1", "0.75"), error_kw={"lw": 0.8})
+    axes.bar(
+        places,
+        probability,
+        yerr=_within(probability, spread),
+        color=np.where(selected, "C1", "0.75"),
+        error_kw={"lw": 0.8},
+    )
     axes.set_ylim(0, 1.05)
     axes.set_ylabel("probability")
     step = max(1, len(names) // 40)
     long = max(map(len, names)) > 3
     axes.set_xticks(places[::step], names[::step], rotation=90 if long else 0, fontsize="x-small")
+
+
+def _within(probability: Float[np.ndarray, "unit"], spread: Float[np.ndarray, "unit"]) -> list[np.ndarray]:
+    """Lengths of error bars that end at 0 and 1."""
+    return [np.minimum(spread, probability), np.minimum(spread, 1 - probability)]
 
 
 def as_picture(x: np.ndarray, size: tuple[int, ...]) -> Float[np.ndarray, "height width ..."]:

@@ -112,7 +112,10 @@ def test_wrong_options_are_named(change, message, tmp_path):
 @pytest.mark.slow
 def test_quick_finds_cells_and_digits(tmp_path):
     jax.config.update("jax_disable_most_optimizations", False)
-    for name, number in (("fido-cells", "overlap (generative)"), ("fido-digits", "mass (generative)")):
+    for name, number in (
+        ("fido-cells", "overlap (generative)"),
+        ("fido-digits", "mass of digits (generative)"),
+    ):
         recipe = RECIPES[name]
         recipe.load().run(recipe.load_config().SCALES["quick"], Run(tmp_path / name, config={}))
         _, values = result(tmp_path / name)

@@ -202,14 +202,21 @@ def _localised(name: str, maps: np.ndarray, region: np.ndarray, case: Case) -> l
         ),
     ]
     if case.masks is not None:
-        numbers.append(
+        on_digits = relevance_mass(maps, case.masks, distractors=case.distractors)
+        numbers += [
             mean_number(
                 f"mass ({name})",
-                relevance_mass(maps, case.masks, distractors=case.distractors),
+                relevance_mass(maps, case.masks),
+                "",
+                f"part of all relevance that lies on what is asked about, {over}",
+            ),
+            mean_number(
+                f"mass of digits ({name})",
+                on_digits,
                 "",
                 f"part of the relevance on digits that lies on the one asked about, {over}",
-            )
-        )
+            ),
+        ]
     return numbers
 
 

@@ -15,7 +15,7 @@ class Config:
     both are trained first."""
     infills: tuple[Literal["generative", "mean", "blur", "noise", "local-mean"], ...] = ("generative", "mean")
     """What fills in hidden parts, generative first; each compiles a program, tens of seconds."""
-    n_inputs: int = 6
+    n_inputs: int = 4
     """Test scenes in which the classifier finds the digit that is asked about."""
     cells: int = 12
     """Rows and columns of the grid."""
@@ -23,7 +23,7 @@ class Config:
     """Log-odds that the whole area costs."""
     n_starts: int = 1
     """Windows of the grid that are improved."""
-    n_rounds: int = 32
+    n_rounds: int = 16
     """Rounds of changes at the border of a region."""
     n_proposals: int = 12
     """Changed regions in each round."""

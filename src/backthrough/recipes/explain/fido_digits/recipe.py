@@ -85,7 +85,7 @@ def _headline(numbers: list[Number], config: Config, n: int, picture: str) -> He
         others.insert(0, f"{value_of(numbers, 'mass (mean)'):.0%} with the mean filled in")
     sentence = (
         f"With {area:.0%} of a scene hidden and filled in realistically, {lost} of {n} scenes lose the digit "
-        f"that is asked about; of the relevance on digits {value_of(numbers, name):.0%} lies on that one "
+        f"that is asked about; {value_of(numbers, name):.0%} of the map's relevance lies on its very pixels "
         f"({', '.join(others)})."
     )
     return Headline(sentence, name, picture)

@@ -77,7 +77,9 @@ def test_thinned_has_two_negatives_for_each_positive(windows):
     ("module", "config", "name", "number"),
     [
         (cells_recipe, CellsConfig(**TINY), "cells", "overlap (generative)"),
-        (digits_recipe, DigitsConfig(**TINY), "scenes", "mass (generative)"),
+        pytest.param(
+            digits_recipe, DigitsConfig(**TINY), "scenes", "mass (generative)", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_recipe_from_end_to_end(module, config, name, number, tmp_path, monkeypatch):

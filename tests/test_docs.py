@@ -3,7 +3,10 @@
 import re
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
+
+WHICH_PART = (slice(0, 2), slice(2, 3), slice(3, 4))  # a JAX function, a forest, a torch network
 
 
 @pytest.mark.parametrize(
@@ -17,18 +20,24 @@ import pytest
     + [pytest.param("docs/natgrad.md", None, marks=pytest.mark.slow)]
     + [
         pytest.param(page, 0, marks=pytest.mark.slow)
-        for page in ("docs/density.md", "docs/forecast.md", "docs/regress.md")
+        for page in ("docs/density.md", "docs/explain.md", "docs/forecast.md", "docs/regress.md")
     ]
     + [
         pytest.param(page, None, marks=pytest.mark.slow)
         for page in ("docs/is-my-encoder-the-problem.md", "docs/error-bars-you-can-trust.md")
-    ],
+    ]
+    + [pytest.param("docs/which-part-mattered.md", part, marks=pytest.mark.slow) for part in WHICH_PART],
 )
 def test_example(page, number, request, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (request.config.rootpath / page).read_text(), re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {}
-    code = "\n".join(blocks) if number is None else blocks[number]
+    if number is None or isinstance(number, slice):
+        code = "\n".join(blocks[number or slice(None)])
+    else:
+        code = blocks[number]
+    if "import torch" in code:
+        pytest.importorskip("torch")
     exec(compile(code, page, "exec"), names)
     if "bounds" in names:
         assert names["bounds"].shape == (100,)
@@ -59,3 +68,18 @@ def test_example(page, number, request, tmp_path, monkeypatch):
             assert variance[0] < 0.2 * variance[1]
     if page == "docs/ode-in-your-model.md" and number == 0:
         assert abs(float(names["model"].gravity) - 9.81) < 0.3
+    if page == "docs/which-part-mattered.md":
+        if "square" in names:
+            expected = np.zeros((8, 8), bool)
+            expected[1:3, 1:3] = True
+            assert (names["square"].mask("sdr")[0] == expected).all()
+            assert (names["square"].mask("ssr")[0] == expected).all()
+            assert not names["dear"].sdr.selected.any()
+            assert "lower area_cost" in names["dear"].notes[0]
+        elif "forest" in names:
+            for own in names["found"].values():
+                assert own.ssr.success.mean() > 0.7
+                assert own.sdr.score.mean() < own.score.mean()
+        else:
+            assert (names["found"].predicted == names["digits"].target[1500:1504]).all()
+            assert names["found"].ssr.success.mean() > 0.5

@@ -4,9 +4,9 @@ import ast
 import inspect
 import re
 
-from backthrough import datasets, estimators, flows, latent, natgrad, ode, train
+from backthrough import datasets, estimators, explain, flows, latent, natgrad, ode, train
 
-ROOMS = (train, datasets, estimators, flows, latent, natgrad, ode)
+ROOMS = (train, datasets, estimators, explain, flows, latent, natgrad, ode)
 GIVEN_BY_CALLERS = {"step": train.Step.__call__, "evaluate": train.Evaluate.__call__}
 
 

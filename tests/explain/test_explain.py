@@ -95,6 +95,7 @@ def test_the_same_key_gives_the_same_bits_and_companions_do_not_matter(found):
             np.testing.assert_array_equal(one.history, all_.history)
 
 
+@pytest.mark.slow
 def test_every_kind_of_model_has_the_same_sets():
     data = np.random.default_rng(0).normal(size=(400, 6))
     fitted = LogisticRegression().fit(data, data @ WEIGHTS > 0)
@@ -132,6 +133,7 @@ def test_a_counted_call_is_a_call():
     assert sum(counted) == got.ssr.n_model_calls + 2  # the input itself, before and in the program
 
 
+@pytest.mark.slow
 def test_units_of_pictures_and_sequences():
     picture = np.random.default_rng(1).normal(size=(1, 6, 4, 2)).astype(np.float32)
     weights = np.random.default_rng(2).normal(size=(6, 4, 2)).astype(np.float32)
@@ -178,6 +180,7 @@ def test_learned_probabilities_reach_the_enumerated_optimum():
             assert loss == pytest.approx(best, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_of_two_copies_neither_is_needed_when_the_other_gives_it_back():
     data = np.random.default_rng(0).normal(size=(4000, 3))
     data[:, 1] = data[:, 0]
@@ -213,6 +216,7 @@ def test_what_exaggerates_the_class_is_worth_no_more_than_the_input():
     assert sum(sets(True)) == 1  # 8 suffices
 
 
+@pytest.mark.slow
 def test_finished_inputs_are_kept_and_are_those_of_their_settings(tmp_path):
     def call(keep, **changes):
         settings = {"infill": Constant(0.0), "search": BRIEF, "objective": "sdr", "target": 1} | changes
@@ -311,6 +315,7 @@ def test_units_that_do_not_fit(units, shape, message):
         units.cut(shape)
 
 
+@pytest.mark.slow
 def test_what_a_reader_must_know_is_noted():
     images = np.random.default_rng(0).normal(size=(1, 8, 8, 1)).astype(np.float32)
     got = explain(

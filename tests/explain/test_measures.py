@@ -5,6 +5,7 @@ import pytest
 
 from backthrough.core import ArgumentError, DataError
 from backthrough.explain.adapt import JaxModel, NumpyModel
+from backthrough.explain.compared import Occlusion, saliency
 from backthrough.explain.measures import (
     deletion_curve,
     insertion_curve,
@@ -93,6 +94,17 @@ def test_scores_are_means_over_draws():
     curve = deletion_curve(LINEAR, X, np.zeros((3, 10)), key=KEY, **options)
     error = np.linalg.norm(WEIGHTS) / np.sqrt(4000)
     assert (np.abs(curve.score[:, 1] - 1) < 4 * error).all()
+
+
+def test_a_box_that_is_certain_has_the_scores_of_its_clip():
+    sure = NumpyModel(lambda rows: np.stack([rows[:, 0] <= 0, rows[:, 0] > 0], axis=1).astype(float))
+    settings = {"target": 1, "units": Columns(), "clip": 0.01}
+    limit = np.log(99)
+    x = np.array([[1.0, 1.0]])
+    curve = deletion_curve(sure, x, [[2.0, 1.0]], infill=Filled(-1.0), n_steps=2, key=KEY, **settings)
+    np.testing.assert_allclose(curve.score, [[limit, -limit, -limit]], rtol=1e-5)
+    found = saliency(sure, x, method=Occlusion(), **settings)
+    np.testing.assert_allclose(found, [[2 * limit, 0]], rtol=1e-5)
 
 
 def test_the_smallest_area_that_is_enough():

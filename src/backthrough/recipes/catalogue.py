@@ -135,6 +135,16 @@ RECIPES = {
             "Which part of a scene makes a classifier see one digit among others, with the exact masks",
         ),
         Recipe(
+            "fido-splice",
+            "explain.fido_splice",
+            "Which letters of a splice junction a classifier's answer rests on: are GT and AG among them?",
+        ),
+        Recipe(
+            "fido-table",
+            "explain.fido_table",
+            "Which measurements a forest's diagnoses rest on, filled in with and without correlations",
+        ),
+        Recipe(
             "error-bars",
             "regress.error_bars",
             "Bands around a curve by several methods, and whether a table's intervals hold what they promise",

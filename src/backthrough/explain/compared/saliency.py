@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_key
 from backthrough.explain.compared.method import Method
-from backthrough.explain.problem import make_problem
+from backthrough.explain.problem import CLIP, make_problem
 from backthrough.explain.units import Pixels, Units
 
 
@@ -22,6 +22,7 @@ def saliency(
     target: int | Sequence[int] | Int[np.ndarray, "example"] | None = None,
     units: Units | None = None,
     score: Callable[[Array], Scalar] | None = None,
+    clip: float = CLIP,
     key: PRNGKey | None = None,
 ) -> Float[np.ndarray, "example ..."]:
     """Maps of how much each place matters, one for each input; the program is compiled once for all.
@@ -33,6 +34,7 @@ def saliency(
         target: A class for all, one for each, or None for what the model predicts.
         units: What counts as one; values are means over each. `Pixels()` when None.
         score: Maps the outputs of one input to what is explained, in place of a class's log-odds.
+        clip: How far probabilities are kept from 0 and 1, as in `explain`.
         key: Typed key, for a method that draws.
 
     Returns:
@@ -57,7 +59,7 @@ def saliency(
     """
     if isinstance(method, type) or not isinstance(method, Method):
         raise ArgumentError(f"method must be one such as Gradient(), Occlusion() or RISE(), got {method!r}")
-    problem = make_problem(model, x, target, score=score)
+    problem = make_problem(model, x, target, score=score, clip=clip)
     name = type(method).__name__
     if method.needs_gradient and not problem.bound.differentiable:
         raise ArgumentError(

@@ -15,7 +15,7 @@ from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, chec
 from backthrough.explain.compared.method import on_features
 from backthrough.explain.infill.infiller import Infiller
 from backthrough.explain.measures.maps import as_maps
-from backthrough.explain.problem import make_problem
+from backthrough.explain.problem import CLIP, make_problem
 from backthrough.explain.units import Partition, Pixels, Units
 
 ROUNDING = 1e-9  # of sums of areas
@@ -69,6 +69,7 @@ def deletion_curve(
     n_steps: int = 20,
     n_samples: int = 1,
     score: Callable[[Array], Scalar] | None = None,
+    clip: float = CLIP,
 ) -> Curve:
     """Hides units from the highest on, until all are hidden; a good map makes the score fall at once.
 
@@ -86,6 +87,7 @@ def deletion_curve(
         n_steps: Fractions after 0.
         n_samples: Draws at each.
         score: Maps the outputs of one input to what is measured, in place of a class's log-odds.
+        clip: How far probabilities are kept from 0 and 1, as in `explain`.
 
     Raises:
         ArgumentError: if the maps have another shape, or whatever `make_problem` refuses.
@@ -102,7 +104,7 @@ def deletion_curve(
         >>> curve.score.tolist()
         [[4.0, 3.0, 0.0]]
     """
-    return _curve(model, x, maps, infill, key, target, units, n_steps, n_samples, score, hides=True)
+    return _curve(model, x, maps, infill, key, target, units, n_steps, n_samples, score, clip, hides=True)
 
 
 def insertion_curve(
@@ -117,6 +119,7 @@ def insertion_curve(
     n_steps: int = 20,
     n_samples: int = 1,
     score: Callable[[Array], Scalar] | None = None,
+    clip: float = CLIP,
 ) -> Curve:
     """Shows units from the highest on, until all are shown; a good map makes the score rise at once.
 
@@ -132,7 +135,7 @@ def insertion_curve(
         >>> insertion_curve(model, x, [[0.0, 9.0]], target=1, n_steps=2, **options).score_area.tolist()
         [1.5]
     """
-    return _curve(model, x, maps, infill, key, target, units, n_steps, n_samples, score, hides=False)
+    return _curve(model, x, maps, infill, key, target, units, n_steps, n_samples, score, clip, hides=False)
 
 
 def _curve(
@@ -146,6 +149,7 @@ def _curve(
     n_steps: int,
     n_samples: int,
     score: Callable[[Array], Scalar] | None,
+    clip: float,
     *,
     hides: bool,
 ) -> Curve:
@@ -154,7 +158,7 @@ def _curve(
     check_key(key)
     if not isinstance(infill, Infiller):
         raise ArgumentError(f"infill must be an Infiller with a method sample, got {infill!r}")
-    problem = make_problem(model, x, target, score=score)
+    problem = make_problem(model, x, target, score=score, clip=clip)
     partition = (Pixels() if units is None else units).cut(problem.x.shape[1:])
     array = as_maps(maps, canvas=partition.canvas.shape, signed=True)
     if len(array) != len(problem.x):

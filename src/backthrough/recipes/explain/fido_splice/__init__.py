@@ -1,0 +1,1 @@
+"""Splice junctions: whether an explanation finds the two letters that biology knows."""

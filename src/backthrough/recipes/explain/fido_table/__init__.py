@@ -1,0 +1,1 @@
+"""A forest on a table: which columns its answers rest on."""

@@ -16,17 +16,21 @@ from typing import Any
 
 import numpy as np
 
+from backthrough.datasets.contents import Arrays
 from backthrough.datasets.digests import Content, content_digest
 from backthrough.datasets.files import read_content, read_verified
 from backthrough.datasets.image_loaders import parse_idx
+from backthrough.recipes.explain.cells import cut_windows
 
 BUNDLED = Path(__file__).parents[1] / "src" / "backthrough" / "datasets" / "bundled"
 EARLIEST_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 SUBSET_SEED = 0
 TRAIN_PER_DIGIT, TEST_PER_DIGIT = 1000, 200
+CELLS_WITH, CELLS_WITHOUT, WINDOW_SEED = 8, 4, 2
 GENOME_START, GENOME_LENGTH, LINE_WIDTH = 800_000, 100_000, 50  # a stretch without N
 
 SOURCES = """
+1b2d344b048f05db870b338d2ef5fd115c3d7f47bbd106aed1631dbc9beb9547 bccd_wbc/bccd_96x128.npz
 4f6443377c55c017bb9e9c11b3d44bf7a8ccbf1be222079194a8a568bc195380 dna/genomes/hg38_chr1_0-1Mb.fa.gz
 0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7 mnist/t10k-images-idx3-ubyte.gz
 ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2 mnist/t10k-labels-idx1-ubyte.gz
@@ -68,6 +72,7 @@ def bundled_files(data: Path) -> dict[str, Content]:
     made[f"{movielens}/ratings.npz"] = source[f"{movielens}/ratings.npz"]
     made[f"{movielens}/movies.csv.gz"] = source[f"{movielens}/movies.csv"]
     made[f"{movielens}/README_grouplens.txt"] = source[f"{movielens}/README_grouplens.txt"]
+    made["bccd_wbc/cell_windows.npz"] = cell_windows(source["bccd_wbc/bccd_96x128.npz"])
     made["dna/genomes/hg38_chr1_100kb.fa.gz"] = genome_part(source["dna/genomes/hg38_chr1_0-1Mb.fa.gz"])
     return made
 
@@ -85,6 +90,26 @@ def mnist_subset(source: Mapping[str, Any]) -> dict[str, np.ndarray]:
         index = np.sort(np.concatenate(drawn))
         arrays |= {f"{part}_images": images[index], f"{part}_labels": labels[index]}
     return arrays
+
+
+def cell_windows(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Windows of test photographs with and without a white cell, each from a photograph of its own."""
+    windows = cut_windows(Arrays(arrays, "", ""), "test", n_each=1, seed=WINDOW_SEED)
+    without, with_one = (np.flatnonzero(windows.labels == label) for label in (0, 1))
+    without = _spread(without, CELLS_WITHOUT)
+    with_one = with_one[~np.isin(windows.photograph[with_one], windows.photograph[without])]
+    rows = np.concatenate([_spread(with_one, CELLS_WITH), without])
+    return {
+        "images": np.rint((windows.images[rows] + 1) * 127.5).astype(np.uint8),
+        "labels": windows.labels[rows].astype(np.uint8),
+        "boxes": windows.boxes[rows].astype(np.float32),
+        "photograph": windows.photograph[rows].astype(np.int32),
+    }
+
+
+def _spread(rows: np.ndarray, n: int) -> np.ndarray:
+    """So many of the rows, equally far apart."""
+    return rows[np.arange(n) * len(rows) // n]
 
 
 def genome_part(content: bytes) -> bytes:

@@ -11,14 +11,14 @@ from backthrough.datasets.registry import ENTRIES
 
 BUNDLED = {
     "mnist-small", "concrete", "energy", "power-plant", "yacht", "co2", "sunspots", "lynx-hare",
-    "ml-latest-small", "hg38-chr1-100kb",
+    "ml-latest-small", "hg38-chr1-100kb", "cell-windows-small",
 }  # fmt: skip
 BUNDLED_LIMIT = 8_000_000
 
 
 def test_names_are_kebab_case_and_distinct():
     names = dataset_names()
-    assert len(names) == 38
+    assert len(names) == 39
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
 
 

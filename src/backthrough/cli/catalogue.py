@@ -7,7 +7,7 @@ from rich.table import Table
 from backthrough.cli.main import COMMANDS
 from backthrough.recipes import RECIPES
 
-TASKS = ("density", "forecast", "regress", "gaps")
+TASKS = ("density", "forecast", "regress", "gaps", "explain")
 
 
 def main(arguments: list[str]) -> int:

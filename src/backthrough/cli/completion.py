@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
 def _tables() -> tuple[dict[str, tuple[str, ...]], dict[str, Options]]:
     """The words that may follow each command; and the options of each command, or command and word."""
     from backthrough.cli.estimators import Compare
+    from backthrough.cli.explain_fit_infill import Options as FitInfill
     from backthrough.cli.main import COMMANDS
     from backthrough.cli.run import options_of
 
@@ -44,10 +45,12 @@ def _tables() -> tuple[dict[str, tuple[str, ...]], dict[str, Options]]:
         "reproduce": tuple(RECIPES),
         "data": ("list", "fetch", "show"),
         "estimators": ("compare",),
+        "explain": ("fit-infill",),
         "completion": tuple(SHELLS),
     }
     options = {f"run {name}": _options(options_of(recipe)) for name, recipe in RECIPES.items()}
     options["estimators compare"] = _options(Compare)
+    options["explain fit-infill"] = _options(FitInfill)
     for name, command in COMMANDS.items():
         own = getattr(importlib.import_module(f"backthrough.cli.{command.module}"), "Options", None)
         if dataclasses.is_dataclass(own):

@@ -142,10 +142,10 @@ def _read(path: Path, config: Config) -> tuple["np.ndarray", tuple[tuple[int, ..
         pixels = read_images(path, size=config.size or None).images.astype(np.float32) / 255
         return pixels if config.scale == "0 to 1" else 2 * pixels - 1, ()
     names, rows = read_columns(path, columns=config.columns)
-    return rows.astype(np.float32), tuple(_group(text, names) for text in config.one_hot)
+    return rows.astype(np.float32), tuple(group_of(text, names) for text in config.one_hot)
 
 
-def _group(text: str, names: Sequence[str]) -> tuple[int, ...]:
+def group_of(text: str, names: Sequence[str]) -> tuple[int, ...]:
     """The numbers of columns that are one category."""
     group = tuple(name.strip() for name in text.split(","))
     if len(group) < 2:

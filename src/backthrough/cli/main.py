@@ -34,6 +34,11 @@ COMMANDS = {
     "forecast": Command("forecast", "forecast SERIES.csv", "how your own irregular series go on"),
     "regress": Command("regress", "regress TABLE.csv", "a column of your own table, with error bars"),
     "gaps": Command("gaps", "gaps RUN|M:F", "is a VAE's encoder the problem, or its family of posteriors?"),
+    "explain": Command(
+        "explain",
+        "explain --model M:F --input FILE",
+        "which part of an input would have to change for your model to answer differently",
+    ),
     "data": Command("data", "data list|fetch|show", "what data there is, what can be had, licences"),
     "completion": Command("completion", "completion bash|zsh|fish", "a script that lets the shell complete"),
 }

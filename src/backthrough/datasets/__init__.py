@@ -19,7 +19,7 @@ from backthrough.datasets.contents import (
 from backthrough.datasets.describing import Description, describe
 from backthrough.datasets.entry import DataFile, Entry
 from backthrough.datasets.fetching import fetch
-from backthrough.datasets.images import read_images
+from backthrough.datasets.images import is_image_name, read_image, read_images
 from backthrough.datasets.loading import load
 from backthrough.datasets.registry import dataset_names, find_entry
 from backthrough.datasets.series_tables import SeriesTable, read_series
@@ -48,10 +48,12 @@ __all__ = [
     "describe",
     "fetch",
     "find_entry",
+    "is_image_name",
     "load",
     "read_arrays",
     "read_cells",
     "read_columns",
+    "read_image",
     "read_images",
     "read_series",
     "read_table",

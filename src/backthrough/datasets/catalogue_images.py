@@ -194,6 +194,26 @@ ENTRIES = (
         notes="Each 640 x 480 picture reduced five times with a box filter. Boxes: picture, class (0 red "
         "cell, 1 white cell, 2 platelet), x0, y0, x1, y1. Many red cells have no box. Split windows by "
         "picture.",
+        smaller="cell-windows-small",
+    ),
+    Entry(
+        name="cell-windows-small",
+        summary="windows of bccd-wbc, with and without a white cell",
+        shapes="8 colour pictures of 32 x 32 with a white cell and its box, 4 without",
+        licence="MIT as stated by the repository; its own source states none",
+        citation="cosmicad and akshaylamba, BCCD dataset (S. Cheng's repository).",
+        home="https://github.com/Shenggan/BCCD_Dataset",
+        files=(
+            DataFile(
+                "bccd_wbc/cell_windows.npz",
+                "ce6126e6eac2adbb28686e9da71dbcd84cca52eef1769beece6916be30683472",
+            ),
+        ),
+        read=read_named_arrays,
+        notes="Cut from test photographs of bccd-wbc after these were halved, one window from a photograph; "
+        "boxes x0, y0, x1, y1 in pixels of the window, NaN where there is no white cell. To try explanations "
+        "on, not to report figures on.",
+        bundled=True,
     ),
     Entry(
         name="hypernet-oracles",

@@ -1,4 +1,4 @@
-"""A user's own pictures from a folder."""
+"""A user's own pictures, from a folder or one by one."""
 
 import struct
 from collections.abc import Sequence
@@ -75,6 +75,39 @@ def read_images(folder: str | Path, *, size: Sequence[int] | None = None) -> Ima
     )
 
 
+def read_image(
+    path: str | Path, *, size: Sequence[int] | None = None
+) -> UInt8[np.ndarray, "height width *channel"]:
+    """Reads one picture, as `read_images` does each of a folder.
+
+    Args:
+        path: The file.
+        size: Height and width to which it is resized; as it is when None.
+
+    Returns:
+        Shape (height, width), or (height, width, 3) in colour.
+
+    Raises:
+        ArgumentError: if `size` is not two positive whole numbers.
+        DataError: naming the file that is no picture, or cannot be used as one.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "1.png"
+        >>> Image.new("RGB", (8, 6)).save(path)
+        >>> read_image(path).shape
+        (6, 8, 3)
+    """
+    if not is_image_name(path):
+        raise DataError(f"{path} is not an image file")
+    return _read_picture(Path(path), None if size is None else _check_size(size))
+
+
+def is_image_name(path: str | Path) -> bool:
+    """Whether a file's name ends like that of a picture."""
+    return Path(path).suffix.lower() in Image.registered_extensions()
+
+
 def _check_size(size: Sequence[int]) -> tuple[int, int]:
     if len(size) != 2:
         raise ArgumentError(f"size must be (height, width), got {size!r}")
@@ -119,7 +152,7 @@ def _list(folder: Path) -> list[Path]:
 
 
 def _read_picture(path: Path, shape: tuple[int, int] | None) -> UInt8[np.ndarray, "height width *channel"]:
-    if path.suffix.lower() not in Image.registered_extensions():
+    if not is_image_name(path):
         raise DataError(f"{path} is not an image file; the folder may hold nothing else")
     try:
         with Image.open(path) as picture:

@@ -125,6 +125,16 @@ RECIPES = {
             "A factorised and a flow encoder for one decoder, on training and held-out images",
         ),
         Recipe(
+            "fido-cells",
+            "explain.fido_cells",
+            "Which part of a photograph makes a classifier see a white cell, with several infills",
+        ),
+        Recipe(
+            "fido-digits",
+            "explain.fido_digits",
+            "Which part of a scene makes a classifier see one digit among others, with the exact masks",
+        ),
+        Recipe(
             "fido-splice",
             "explain.fido_splice",
             "Which letters of a splice junction a classifier's answer rests on: are GT and AG among them?",

@@ -8,6 +8,7 @@ from backthrough.explain.infill.gaussian import GaussianConditional
 from backthrough.explain.infill.image_vaeac import ImageVAEAC
 from backthrough.explain.infill.infiller import Infiller
 from backthrough.explain.infill.numpy_infiller import NumpyInfiller
+from backthrough.explain.infill.relaid import Relaid
 from backthrough.explain.infill.simple import Constant, Marginal, Mean, Noise
 from backthrough.explain.infill.smoothing import Blur, LocalMean
 from backthrough.explain.infill.storage import load_infiller, save_infiller
@@ -27,6 +28,7 @@ __all__ = [
     "Mean",
     "Noise",
     "NumpyInfiller",
+    "Relaid",
     "check_infiller",
     "evaluate_infiller",
     "fit_infiller",

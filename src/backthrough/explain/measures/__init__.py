@@ -8,6 +8,7 @@ from backthrough.explain.measures.boxes import (
     pointing_game,
     tight_boxes,
 )
+from backthrough.explain.measures.chance import scores_at_random
 from backthrough.explain.measures.compactness import Compactness, smallest_area
 from backthrough.explain.measures.deletion import Curve, deletion_curve, insertion_curve
 from backthrough.explain.measures.relevance import relevance_mass, relevance_rank
@@ -27,6 +28,7 @@ __all__ = [
     "relevance_rank",
     "saliency_metric",
     "scatter",
+    "scores_at_random",
     "smallest_area",
     "tight_boxes",
 ]

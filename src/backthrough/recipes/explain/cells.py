@@ -68,6 +68,23 @@ def cut_windows(cells: Arrays, split: str, *, n_each: int, seed: int) -> Windows
     return Windows(np.stack(images), np.array(labels), np.stack(places), np.array(photograph))
 
 
+def small_windows(cells: Arrays) -> Windows:
+    """The windows of the data set `cell-windows-small`, which comes with the package."""
+    arrays = cells.arrays
+    images = arrays["images"].astype(np.float32) / 127.5 - 1
+    return Windows(images, arrays["labels"].astype(int), arrays["boxes"], arrays["photograph"])
+
+
+def thinned(windows: Windows) -> Float[np.ndarray, "window height width channel"]:
+    """The images without a white cell, and half as many with one: what an infiller is trained on.
+
+    Where many have a white cell, a faint one is the best guess for what a large hole hides.
+    """
+    order = np.random.default_rng(0).permutation(len(windows.labels))
+    without, with_one = (order[windows.labels[order] == label] for label in (0, 1))
+    return windows.images[np.concatenate([without, with_one[: len(without) // 2]])]
+
+
 def halved(images: Shaped[np.ndarray, "photograph height width channel"]) -> Float[np.ndarray, "..."]:
     """Means of 2 x 2 pixels, from bytes to [-1, 1]."""
     n, height, width, channels = images.shape

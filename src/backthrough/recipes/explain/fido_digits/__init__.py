@@ -1,0 +1,1 @@
+"""Which part of a scene makes a classifier see a digit, where the exact mask is known (FIDO)."""

@@ -10,6 +10,7 @@ def test_the_public_face_is_lazy():
         "datasets",
         "density",
         "estimators",
+        "explain",
         "flows",
         "forecast",
         "latent",

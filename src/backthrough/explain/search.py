@@ -144,6 +144,7 @@ class Searcher(eqx.Module):
         sets = np.zeros((0, partition.n_units), bool)
         if search.most_windows:
             sets = windows(partition.centres, most=search.most_windows)
+            sets = np.concatenate([sets, sets[: -len(sets) % min(AT_ONCE, len(sets))]])  # whole batches
         if search.grid is not None:
             size = partition.canvas.shape
             if len(size) != 2 or partition.n_units != partition.canvas.size:

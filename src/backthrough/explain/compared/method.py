@@ -1,7 +1,7 @@
 """What a method of saliency is, and how values of features become a map."""
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +24,8 @@ class Method(Protocol):
         is_random: Whether it needs a key.
     """
 
-    @property
-    def needs_gradient(self) -> bool:
-        """See the class."""
-        ...
-
-    @property
-    def is_random(self) -> bool:
-        """See the class."""
-        ...
+    needs_gradient: ClassVar[bool]
+    is_random: ClassVar[bool]
 
     def relevance(
         self, score: ScoreOfOne, x: Float[Array, "..."], partition: Partition, *, key: PRNGKey | None

@@ -4,8 +4,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import SVC
 
 from backthrough.core import ArgumentError, DataError
 from backthrough.estimators import LeaveOneOut
@@ -130,7 +132,8 @@ def test_a_counted_call_is_a_call():
         NumpyModel(batch, "logits"), X[:1], target=1, infill=Constant(0.0), units=Columns(), search=BRIEF,
         objective="ssr", key=KEY,
     )  # fmt: skip
-    assert sum(counted) == got.ssr.n_model_calls + 2  # the input itself, before and in the program
+    before = 1 + 2  # the input itself, and whether the model is pure
+    assert sum(counted) == got.ssr.n_model_calls + before + 1
 
 
 @pytest.mark.slow
@@ -288,6 +291,40 @@ def test_wrong_use_is_refused(changes, message):
         explain(model, x, **settings)
 
 
+def test_what_a_classifier_says_of_itself_is_heeded():
+    data = np.random.default_rng(0).normal(size=(120, 4))
+    labels = np.digitize(data[:, 0], [-0.7, 0.7])
+    frame = pd.DataFrame(data, columns=list("abcd"))
+    settings = {"infill": Constant(0.0), "units": Columns(), "key": KEY, "target": None}
+    pairs = SVC(decision_function_shape="ovo").fit(data, labels)
+    with pytest.raises(ArgumentError, match="'ovo'"):
+        explain(pairs, data, **settings)
+    with pytest.raises(ArgumentError, match="for 4 classes"):
+        explain(SVC(decision_function_shape="ovo").fit(data, labels + (data[:, 1] > 1.5)), data, **settings)
+    fitted = LogisticRegression().fit(frame, labels > 0)
+    with pytest.raises(ArgumentError, match="in another order"):
+        explain(fitted, frame[list("dcba")], **settings)
+    with pytest.raises(ArgumentError, match="the columns of x are"):
+        explain(fitted, frame.rename(columns={"a": "e"}), **settings)
+    with pytest.raises(ArgumentError, match="give a fitted instance"):
+        explain(LogisticRegression, data, **settings)
+
+
+def test_functions_that_are_not_pure_and_numbers_that_lose_digits_are_refused():
+    settings = {"infill": Constant(0.0), "units": Columns(), "key": KEY, "target": 1}
+    generator = np.random.default_rng(0)
+    random = NumpyModel(lambda rows: generator.normal(size=(len(rows), 2)), "logits")
+    together = NumpyModel(lambda rows: np.stack([rows[:, 0], rows[:, 1] - rows.mean()], axis=1), "logits")
+    for model in (random, together):
+        with pytest.raises(ArgumentError, match="must be a pure function of each example"):
+            explain(model, X, **settings)
+    if not jax.config.jax_enable_x64:
+        with pytest.raises(ArgumentError, match="loses digits in single precision"):
+            explain(LINEAR, X + np.array(1e9), **settings)
+    with pytest.raises(ArgumentError, match="at most 1e"):
+        explain(LINEAR, X, area_cost=1e30, **settings)
+
+
 def test_a_black_box_has_no_gradient_and_numbers_must_be_finite():
     box = NumpyModel(lambda rows: np.stack([np.zeros(len(rows)), rows @ WEIGHTS], axis=1), "logits")
     with pytest.raises(ArgumentError, match="'loo', 'disarm' or 'relax'"):
@@ -324,7 +361,7 @@ def test_what_a_reader_must_know_is_noted():
     )  # fmt: skip
     notes = " ".join(got.notes)
     assert "Blur reads what it hides" in notes
-    assert "predicted as another class" in notes
+    assert "another predicted class" in notes
     assert "score of 0 or less as they are" in notes
     assert "lower area_cost" in notes
 

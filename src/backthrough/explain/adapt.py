@@ -16,6 +16,7 @@ from backthrough.explain.score import Outputs
 
 KINDS = ("logits", "probabilities", "sigmoid")
 SUM_TOLERANCE = 1e-3
+PURE_TOLERANCE = 1e-3
 ENOUGH_TO_TELL = 10  # so many logits are hardly all between 0 and 1 by chance
 
 
@@ -118,6 +119,8 @@ class SklearnModel:
         check_choice("method", method, known)
         if not hasattr(self.estimator, method):
             raise ArgumentError(f"{type(self.estimator).__name__} has no {method}")
+        if isinstance(self.estimator, type):
+            raise ArgumentError(f"model is the class {self.estimator.__name__}: give a fitted instance of it")
         call = getattr(self.estimator, method)
         names = getattr(self.estimator, "feature_names_in_", None)
 
@@ -134,9 +137,37 @@ class SklearnModel:
                 found = np.stack([np.zeros_like(found), found], axis=1)
             return found
 
-        classes = tuple(str(own) for own in getattr(self.estimator, "classes_", ()))
+        labels = getattr(self.estimator, "classes_", ())
         kind: Outputs = "probabilities" if method == "predict_proba" else "logits"
-        return bind_host(function, x, kind, classes=classes, name=type(self.estimator).__name__)
+        name = type(self.estimator).__name__
+        classes = tuple(str(own) for own in labels)
+        bound = bind_host(function, x, kind, classes=classes, name=name)
+        if len(labels) and bound.outputs.shape[1] != len(labels):
+            raise ArgumentError(
+                f"{method} of {name} has {bound.outputs.shape[1]} outputs for {len(labels)} classes, so they "
+                "are none of a class each: with decision_function_shape='ovo' they are of pairs, take 'ovr', "
+                "or predict_proba"
+            )
+        if len(labels) and method == "decision_function":
+            self._check_largest(bound, x, labels, names)
+        return bound
+
+    def _check_largest(self, bound: "Bound", x: Any, labels: Any, names: Any) -> None:
+        """Refuses a decision function whose largest value is not the class that is predicted."""
+        flat = np.asarray(x).reshape(len(x), -1)
+        if names is not None:
+            import pandas as pd
+
+            flat = pd.DataFrame(flat, columns=names)
+        said = np.asarray(self.estimator.predict(flat))
+        largest = np.asarray(labels)[bound.outputs.argmax(axis=1)]
+        if said.shape == largest.shape and (said != largest).any():
+            row = int(np.argmax(said != largest))
+            raise ArgumentError(
+                f"{type(self.estimator).__name__} predicts {said[row]} for example {row}, and its decision "
+                f"function is largest for {largest[row]}: its values are none of a class each "
+                "(decision_function_shape='ovo'?)"
+            )
 
 
 class HostFunction(eqx.Module):
@@ -224,9 +255,24 @@ def bind_host(
 ) -> Bound:
     """Binds a function of the host."""
     called = name or str(getattr(function, "__qualname__", type(function).__name__))
-    outputs = call_host(function, np.asarray(x), called)
+    rows = np.asarray(x)
+    outputs = call_host(function, rows, called)
+    _check_pure(function, rows, outputs, called)
     host = HostFunction(function, outputs.shape[1], called)
     return checked(host, outputs, kind, len(x), differentiable=False, classes=classes)
+
+
+def _check_pure(
+    function: Callable[[np.ndarray], Any], rows: np.ndarray, outputs: np.ndarray, name: str
+) -> None:
+    """Refuses a function whose outputs for an example change with the call, or with its companions."""
+    again = call_host(function, np.concatenate([rows[-1:], rows]), name)[1:]
+    away = np.abs(again - outputs).max()
+    if away > PURE_TOLERANCE * max(1.0, float(np.abs(outputs).max())):
+        raise ArgumentError(
+            f"{name} gives other outputs for the same examples in another call or batch (largest difference "
+            f"{away:.3g}): it must be a pure function of each example"
+        )
 
 
 def checked(

@@ -109,14 +109,23 @@ def notes_of(
             "large, or wrong"
         )
     if problem.score.custom is None:
+        classes, outputs = problem.bound.classes, problem.bound.outputs
+        for own in np.unique(np.asarray(problem.target)):
+            if str(own) in classes and classes[own] != str(own):
+                notes.append(f"target {own} is a position, of the class {classes[own]!r}, not {str(own)!r}")
+        if problem.bound.kind == "sigmoid" and outputs.min() >= 0 and outputs.max() <= 1:
+            notes.append(
+                "all outputs lie in [0, 1], and outputs='sigmoid' takes them for logits: if they are "
+                "probabilities, return logits"
+            )
         others = int(np.sum(problem.predicted != np.asarray(problem.target)))
         if others:
-            notes.append(f"{others} of {len(score)} inputs are predicted as another class than the target")
+            notes.append(f"{others} of {len(score)} inputs have another predicted class than the target")
         for own in regions:
             trivial = int(np.sum(score <= 0)) if own.kind == "sdr" else 0
             if trivial:
                 notes.append(f"{trivial} of {len(score)} inputs have a score of 0 or less as they are")
-    limit = problem.score.limit * (1 - 1e-6)
+    limit = problem.score.limit * (1 - 2e-3)  # in single precision 1 - clip is a little off
     every = np.concatenate([np.abs(score), *(np.abs(own.score) for own in regions)])
     clipped = int(np.sum(every >= limit))
     if clipped:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from backthrough.core import (
@@ -42,6 +43,7 @@ from backthrough.latent.chunks import map_in_chunks
 
 KINDS: tuple[Kind, ...] = ("ssr", "sdr")
 DRAWS = 4  # of an infiller whose draws differ
+MOST_COST = 1e6  # beyond it scores are lost in single precision
 AREA_COST = 50.0  # log-odds for the whole area: 1e-3 for each of 224 x 224 pixels
 AT_ONCE_ON_HOST = 32
 
@@ -76,7 +78,8 @@ def explain(
         model: A JAX function or Equinox module of ONE input (outputs are logits, or wrap it: `JaxModel`), a
             torch module, a classifier of scikit-learn's kind, or `NumpyModel(function of a batch)`.
         x: Inputs along a leading axis, floating-point, as the model takes them.
-        target: The class that is asked about, for all inputs or for each; None: what the model predicts.
+        target: The class that is asked about, by its position among the outputs, for all inputs or for each;
+            None: what the model predicts.
         infill: Fills in what is hidden. It is tested: kept features must stay, hidden ones must not be read.
         units: What is kept or hidden as one: `Grid`, `Pixels`, `Superpixels`, `Columns`, `Positions`.
         objective: `"ssr"`, `"sdr"` or `"both"`.
@@ -116,6 +119,8 @@ def explain(
         >>> found.sdr.selected.tolist()
         [[True, False]]
     """
+    if isinstance(x, Tracer):
+        raise ArgumentError("explain looks at values and compiles for itself: call it outside of jit")
     check_choice("objective", objective, (*KINDS, "both"))
     check_integer("n_counterfactuals", n_counterfactuals, minimum=1)
     cost = _check_cost(area_cost)
@@ -224,6 +229,10 @@ def _check_cost(area_cost: float) -> float:
         raise ArgumentError(f"area_cost must be a number, got {area_cost!r}") from None
     if not (np.isfinite(cost) and cost >= 0):
         raise ArgumentError(f"area_cost must be finite and not negative, got {area_cost!r}")
+    if cost > MOST_COST:
+        raise ArgumentError(
+            f"area_cost is in log-odds for the whole area, at most {MOST_COST:g}, got {area_cost!r}"
+        )
     return cost
 
 

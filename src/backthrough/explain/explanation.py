@@ -29,8 +29,9 @@ class Regions:
         spread: Standard deviation of the probability over the starts; 0 where there is one.
         selected: The best set of units that was tried.
         score: The mean score with this set kept or hidden, over draws that the search has not seen.
-        score_error: Its standard error over the draws; 0 where all draws are the same.
-        success: The part of the draws in which the score is above 0 (SSR) or not (SDR).
+        score_error: Its standard error over the draws; 0 where all draws are the same, NaN of one draw.
+        success: The part of the draws in which the score is above 0 (SSR) or not (SDR): whether the class has
+            more than half of the probability, which of many classes the first may well not have.
         area: Of the set, as a part of the whole.
         loss: Of the set: the score, negative for SSR, and the price of the area; scores in full.
         counterfactuals: The draws: the inputs with the set kept or hidden, and the rest filled in.
@@ -111,6 +112,8 @@ class Explanation:
     def __getitem__(self, rows: int | slice | Int[np.ndarray, "row"]) -> "Explanation":
         """The explanation of some of the inputs; of one, still with a leading axis."""
         chosen = np.atleast_1d(np.arange(len(self))[rows])
+        if chosen.ndim != 1:
+            raise IndexError(f"an explanation has one axis, got the index {rows!r}")
         parts = {own.kind: _rows(own, chosen) for own in self.regions}
         return replace(
             self,

@@ -13,6 +13,7 @@ from backthrough.explain.adapt import Bound, adapt
 from backthrough.explain.score import Score
 
 CLIP = 1e-6
+LOST = 0.01  # of a feature's deviation, by single precision
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make_problem(
             `score`, or whatever `adapt` refuses.
         DataError: for inputs that are not finite.
     """
-    array = as_inputs(x)
+    array = as_inputs(_in_order(model, x))
     if not (isinstance(clip, float) and 0 < clip < 0.5):
         raise ArgumentError(f"clip must lie between 0 and 0.5, got {clip!r}")
     bound = adapt(model).bind(array)
@@ -80,6 +81,22 @@ def make_problem(
     return Problem(array, _targets(target, len(array), n_outputs, bound.classes), scored, bound, predicted)
 
 
+def _in_order(model: Any, x: Any) -> Any:
+    """Inputs with the columns that a model was fitted to, in its order, where both have names."""
+    fitted, names = getattr(model, "feature_names_in_", None), getattr(x, "columns", None)
+    if fitted is None or names is None or list(names) == list(fitted):
+        return x
+    if sorted(map(str, names)) != sorted(map(str, fitted)):
+        raise ArgumentError(
+            f"the columns of x are {', '.join(map(str, names))}, the model was fitted to "
+            f"{', '.join(map(str, fitted))}"
+        )
+    raise ArgumentError(
+        "the columns of x are in another order than those that the model was fitted to: give "
+        "x[list(model.feature_names_in_)], and fit the infiller to that order"
+    )
+
+
 def as_inputs(x: Any) -> Float[Array, "example ..."]:
     """Inputs as a floating-point array of JAX.
 
@@ -100,7 +117,18 @@ def as_inputs(x: Any) -> Float[Array, "example ..."]:
             f"x must have a leading axis of examples, not empty: x[None] for one; got {array.shape}"
         )
     check_finite("x", array.astype(np.float64))
-    return jnp.asarray(array)
+    single = jnp.asarray(array)
+    if array.dtype == np.float64 and single.dtype == np.float32 and single.size:
+        lost = np.abs(np.asarray(single, np.float64) - array)
+        varies = array.std(axis=0)
+        bad = (lost > LOST * varies) & (varies > 0)
+        if bad.any():
+            at = tuple(int(i) for i in np.argwhere(bad)[0])
+            raise ArgumentError(
+                f"x loses digits in single precision: entry {at} is {array[at]!r}, and becomes "
+                f"{float(single[at])!r}. Subtract an offset from such numbers, or set JAX_ENABLE_X64=1"
+            )
+    return single
 
 
 def _targets(target: Any, n: int, n_outputs: int, classes: tuple[str, ...]) -> Int[Array, "example"]:

@@ -34,7 +34,7 @@ from backthrough.explain.infill import (
 )
 from backthrough.explain.infill.masks import CELLS, image_mask
 from backthrough.recipes.explain.cell_classifier import CellClassifier, accuracy, logits_of, train_classifier
-from backthrough.recipes.explain.cells import SIDE, Windows, cut_windows
+from backthrough.recipes.explain.cells import SIDE, Windows, cut_windows, thinned
 
 N_EACH_TRAIN, N_EACH_TEST = 20, 4
 WINDOWS = (5, 9)  # sides of the window of the local mean
@@ -56,13 +56,6 @@ def kept_cells(key: jax.Array, n: int) -> np.ndarray:
 def training_masks(key: jax.Array, n: int) -> np.ndarray:
     """The mix that the autoencoder is trained with, harder: large rectangles, and nearly nothing kept."""
     return np.asarray(jax.vmap(lambda key: image_mask(key, SIDE, SIDE))(jax.random.split(key, n)))
-
-
-def thinned(windows: Windows) -> np.ndarray:
-    """The images without a white cell, and half as many with one."""
-    order = np.random.default_rng(0).permutation(len(windows.labels))
-    without, with_one = (order[windows.labels[order] == label] for label in (0, 1))
-    return windows.images[np.concatenate([without, with_one[: len(without) // 2]])]
 
 
 def boxes_hidden(windows: Windows) -> np.ndarray:

@@ -55,7 +55,9 @@ def run(config: Config, run: Run) -> None:
     maps = {_called(name): ranked(own, config.rank) for name, own in found.items()}
     others = compared(model, shown, train, key=occlusion_key)
     numbers = [
-        mean_number("accuracy of the classifier", right, "", "all test sequences, of three classes"),
+        mean_number(
+            "accuracy of the classifier", right.astype(float), "", "all test sequences, of three classes"
+        ),
         *rank_numbers(config, shown, maps | others),
         *certificate_numbers(found),
     ]
@@ -132,7 +134,7 @@ def rank_numbers(
     """How often the two letters are among the first, of all and of each class."""
     numbers = []
     for name, own in maps.items():
-        found = is_among_first(own, shown, config.top)
+        found = is_among_first(own, shown, config.top).astype(float)
         what = f"right answers about test sequences, both letters among the first {config.top} of {LENGTH}"
         numbers.append(mean_number(f"{KEY} ({name})", found, "", what))
         for label, kind in enumerate(shown.class_names):

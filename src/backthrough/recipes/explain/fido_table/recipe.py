@@ -54,7 +54,7 @@ def run(config: Config, run: Run) -> None:
     x = table.x_test[rows]
     model = SklearnModel(forest)
     explain_key, occlusion_key, deletion_key = jax.random.split(jax.random.key(config.seed), 3)
-    numbers = [mean_number("accuracy of the forest", right, "", "test rows")]
+    numbers = [mean_number("accuracy of the forest", right.astype(float), "", "test rows")]
     tables, areas, explained = [], {}, {}
     for name in config.infills:
         infill = make_infiller(name, table)
@@ -141,7 +141,7 @@ def certificate_numbers(infill: str, found: Explanation) -> list[Number]:
         name = f"{region.kind.upper()} ({infill})"
         what = f"malignant test rows told rightly, {FRESH_DRAWS} fresh draws each, measurements {region.verb}"
         numbers.append(mean_number(f"success of the {name}", region.success, "", what))
-        n_units = region.selected.sum(axis=1)
+        n_units = region.selected.sum(axis=1).astype(float)
         numbers.append(mean_number(f"measurements of the {name}", n_units, "", what))
     return numbers
 

@@ -3,8 +3,9 @@
 from backthrough.explain.adapt import Adapter, JaxModel, NumpyModel, SklearnModel, adapt
 from backthrough.explain.explaining import explain
 from backthrough.explain.explanation import Explanation, Regions
-from backthrough.explain.infill import Infiller, Mean
+from backthrough.explain.infill import Infiller
 from backthrough.explain.search import PUBLISHED, Search
+from backthrough.explain.torch_model import TorchModel
 from backthrough.explain.units import Columns, Grid, Partition, Pixels, Positions, Superpixels, Units
 
 __all__ = [
@@ -15,7 +16,6 @@ __all__ = [
     "Grid",
     "Infiller",
     "JaxModel",
-    "Mean",
     "NumpyModel",
     "Partition",
     "Pixels",
@@ -24,6 +24,7 @@ __all__ = [
     "Search",
     "SklearnModel",
     "Superpixels",
+    "TorchModel",
     "Units",
     "adapt",
     "explain",

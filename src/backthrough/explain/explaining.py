@@ -21,7 +21,7 @@ from backthrough.core import (
     check_integer,
     check_key,
 )
-from backthrough.estimators.estimator import Estimator
+from backthrough.estimators import Estimator
 from backthrough.estimators.expectation import make_problem as make_expectation
 from backthrough.explain.certificate import (
     Answer,
@@ -105,7 +105,8 @@ def explain(
 
     Examples:
         >>> import jax, numpy as np
-        >>> from backthrough.explain import Columns, Mean, explain
+        >>> from backthrough.explain import Columns, explain
+        >>> from backthrough.explain.infill import Mean
         >>> weight = np.array([[0.0, 0.0], [3.0, 0.1]])  # the second class rests on the first column
         >>> found = explain(
         ...     lambda row: jax.numpy.asarray(weight) @ row,

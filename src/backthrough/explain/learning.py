@@ -10,8 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice
-from backthrough.estimators import RELAX, Concrete, DisARM, LeaveOneOut, expect
-from backthrough.estimators.estimator import Estimator
+from backthrough.estimators import RELAX, Concrete, DisARM, Estimator, LeaveOneOut, expect
 from backthrough.explain.objective import Objective, Question
 
 TEMPERATURE = 0.1  # of the published recipe

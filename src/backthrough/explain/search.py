@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_positive
-from backthrough.estimators.estimator import Estimator
+from backthrough.estimators import Estimator
 from backthrough.explain.learning import learn
 from backthrough.explain.local_search import Surroundings, improve
 from backthrough.explain.objective import Objective, Question

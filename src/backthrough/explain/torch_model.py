@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError
-from backthrough.explain.adapt import Bound, bind_host, call_host, checked
+from backthrough.explain.adapt import Bound, bind_host, checked
+from backthrough.explain.host import call_host
 from backthrough.explain.score import Outputs
 from backthrough.explain.units import MOST_CHANNELS
 

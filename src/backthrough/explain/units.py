@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from backthrough.core import ArgumentError, check_choice, check_integer
+from backthrough.explain.infill.layout import Channels
 
-Channels = Literal["last", "first"] | None
 MOST_CHANNELS = 4  # of what can be a picture
 
 

@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from backthrough.core import ArgumentError
+from backthrough.explain.infill.layout import Channels
 from backthrough.explain.measures.boxes import as_boxes
 from backthrough.explain.problem import make_problem
-from backthrough.explain.units import Channels, picture_size
+from backthrough.explain.units import picture_size
 
 LEAST_AREA = 0.05
 

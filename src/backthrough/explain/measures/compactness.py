@@ -64,7 +64,7 @@ def smallest_area(
         asked: The score to be reached; 0, even odds.
         target: A class for all, one for each, or None for what the model predicts.
         units: What is hidden as one; `Pixels()` when None.
-        n_steps: Areas that are tried: 1 / n_steps, 2 / n_steps, and so on.
+        n_steps: Areas that are tried: 0, 1 / n_steps, 2 / n_steps, and so on.
         n_samples: Draws for each.
         score: Maps the outputs of one input to what is measured, in place of a class's log-odds.
 

@@ -100,8 +100,9 @@ def _read(path: Path) -> list[np.ndarray]:
 
 
 def _digest(label: str, *trees: PyTree) -> str:
-    """Of all arrays and options; what else there is counts by its representation, less its address."""
+    """Of all arrays, options and fixed fields; what is no array counts by how it is written."""
     digest = hashlib.sha256(label.encode())
+    digest.update(_without_addresses(jax.tree_util.tree_structure(trees)))
     for leaf in jax.tree_util.tree_leaves(trees):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
@@ -110,5 +111,10 @@ def _digest(label: str, *trees: PyTree) -> str:
             digest.update(f"{values.dtype}{values.shape}".encode())
             digest.update(values.tobytes())
         else:
-            digest.update(re.sub(r" at 0x[0-9a-f]+", "", repr(leaf)).encode())
+            digest.update(_without_addresses(leaf))
     return digest.hexdigest()[:24]
+
+
+def _without_addresses(thing: Any) -> bytes:
+    """How it is written, which in another process is the same."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(thing)).encode()

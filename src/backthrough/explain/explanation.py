@@ -158,7 +158,8 @@ class Explanation:
                 "standard error": own.score_error[i],
                 "success": own.success[i],
                 "area": own.area[i],
-                "units": self._names(own.selected[i]),
+                "units": int(own.selected[i].sum()),
+                "which": self._names(own.selected[i]),
                 "loss": own.loss[i],
                 "model calls": own.n_model_calls,
             }

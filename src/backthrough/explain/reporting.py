@@ -80,20 +80,19 @@ def tables(
         found.append(ResultTable("Before you trust it", ("note",), notes))
     head = ("input", "region", "class", "score before", "score after", "success", "area", "units")
     rows = []
-    for own in explanation.table().itertuples(index=False):
-        i, region, label, before, after, error, success, area, units, *_ = own
+    for own in explanation.table().to_dict("records"):
+        error = own["standard error"]
         spread = f" ± {error:.2g}" if error > 0 else ""
-        known = names[i] if names else str(i)
         rows.append(
             (
-                known,
-                region,
-                label,
-                f"{before:.2f}",
-                f"{after:.2f}{spread}",
-                f"{success:.0%}",
-                f"{area:.1%}",
-                str(units),
+                names[own["input"]] if names else str(own["input"]),
+                own["region"],
+                own["class"],
+                f"{own['score before']:.2f}",
+                f"{own['score after']:.2f}{spread}",
+                f"{own['success']:.0%}",
+                f"{own['area']:.1%}",
+                own["which"],
             )
         )
     shown = rows[:most_rows]

@@ -4,14 +4,14 @@ import ast
 import inspect
 import re
 
-from backthrough import datasets, estimators, explain, flows, latent, natgrad, ode, train
+from backthrough import datasets, estimators, explain, flows, hyper, latent, natgrad, ode, train
 
-ROOMS = (train, datasets, estimators, explain, flows, latent, natgrad, ode)
+ROOMS = (train, datasets, estimators, explain, flows, hyper, latent, natgrad, ode)
 GIVEN_BY_CALLERS = {"step": train.Step.__call__, "evaluate": train.Evaluate.__call__}
 
 
 def described(root):
-    page = (root / "docs/signatures.md").read_text().split("## To come")[0]
+    page = (root / "docs/signatures.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     for node in ast.parse(code).body:
         if isinstance(node, ast.FunctionDef):

@@ -41,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "explain",
         "flows",
         "forecast",
+        "hyper",
         "latent",
         "nets",
         "ode",

@@ -90,7 +90,7 @@ def digits(n_train: int = 100) -> Ridge:
 
     if not 1 <= n_train <= 600:
         raise ArgumentError(f"n_train must lie in [1, 600], got {n_train}")
-    data = load_digits()
+    data: Any = load_digits()
     order = np.random.RandomState(0).permutation(len(data.target))
     parts = order[:n_train], order[600:1200], order[1200:]
     return Ridge(*(_split(data.data[rows] / 16, data.target[rows]) for rows in parts))

@@ -165,8 +165,8 @@ def headline(single: Single, runs: dict[str, list[Tuned]]) -> Headline:
     n = own[0].found.tuner.problem.space.size
     better = "better" if test < single.test else "no better"
     sentence = (
-        f"{n:,} regularisers tuned in one training run ({name}): test MSE {test:.4f}, "
-        f"accuracy {accuracy:.1%}; the best single one has {single.test:.4f} and {single.accuracy:.1%} ({better}). "
+        f"{n:,} regularisers tuned in one training run ({name}): test MSE {test:.4f}, accuracy "
+        f"{accuracy:.1%}; the best single one has {single.test:.4f} and {single.accuracy:.1%} ({better}). "
         f"{own[0].gap.verdict().partition('.')[0]}."
     )
     return Headline(sentence, f"test MSE ({name})", "regularisers.svg")
@@ -197,15 +197,18 @@ def draw(config: Settings, run: Run, ridge: Ridge, runs: dict[str, list[Tuned]])
     found = own[0].found
     if config.per == "weight":
         figure = Figure(figsize=(7.5, 5), layout="constrained")
-        top, below = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+        top, below = np.asarray(figure.subfigures(2, 1, height_ratios=(1.3, 1)))
         found.plot(top.subplots())
         maps = pictures(found, ridge)
         low, high = np.quantile(maps, [0.02, 0.98])
-        for digit, axes in enumerate(below.subplots(1, len(maps))):
-            drawn = axes.imshow(maps[digit], cmap="viridis", vmin=low, vmax=high)
+        panels = np.asarray(below.subplots(1, len(maps)))
+        for digit, axes in enumerate(panels):
+            axes.imshow(maps[digit], cmap="viridis", vmin=low, vmax=high)
             axes.set_title(str(digit))
             axes.set_axis_off()
-        bar = below.colorbar(drawn, ax=below.axes, orientation="horizontal", shrink=0.5, aspect=40)
+        bar = below.colorbar(
+            panels[0].images[0], ax=list(panels), orientation="horizontal", shrink=0.5, aspect=40
+        )
         bar.set_label("log10 of the regulariser")
         caption = "Below: which pixels each class has to do without. Yellow: a weight that is kept near 0."
     else:

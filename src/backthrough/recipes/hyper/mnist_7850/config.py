@@ -1,6 +1,7 @@
 """7,850 regularisers, one for each weight (Lorraine and Duvenaud 2018, figure 5)."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from backthrough.recipes.hyper.settings import Settings
 
@@ -9,7 +10,7 @@ from backthrough.recipes.hyper.settings import Settings
 class Config(Settings):
     """A linear model of MNIST with a penalty for each of its 7,850 weights, beside the best single one."""
 
-    data: str = "mnist-small"
+    data: Literal["digits", "mnist-small", "mnist"] = "mnist-small"
     per: str = "weight"
     n_train: int = 1000
 

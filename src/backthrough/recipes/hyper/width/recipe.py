@@ -51,8 +51,8 @@ def run(config: Config, run: Run) -> None:
     by_name = {number.name: number.value for number in numbers}
     ratio = by_name["training gap, widest over narrowest"]
     sentence = (
-        f"From {first} to {last} hidden units the gap in the training loss falls to {ratio:.0%}, and the widest "
-        f"ends {by_name['distance from the optimum']:.2f} from the best log lambda."
+        f"From {first} to {last} hidden units the gap in the training loss falls to {ratio:.0%}, and the "
+        f"widest ends {by_name['distance from the optimum']:.2f} from the best log lambda."
     )
     run.save_result(numbers, headline=Headline(sentence, "distance from the optimum", "width.svg"))
 

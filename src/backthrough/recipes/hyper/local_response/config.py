@@ -20,7 +20,7 @@ class Config:
     """log lambda at the start."""
     n_samples: int = 2
     """Regularisers drawn in each step."""
-    scale: float = 0.3
+    around: float = 0.3
     """Their standard deviation in log lambda."""
     n_steps: int = 4000
     """Steps."""

@@ -18,7 +18,7 @@ def run(config: Config, run: Run) -> None:
     for name in ("n_train", "n_valid", "n_steps", "n_refit"):
         check_integer(name, getattr(config, name), minimum=1)
     check_choice("response", config.response, ("linear", "centred"))
-    check_positive("scale", config.scale)
+    check_positive("around", config.around)
     key, refit_key = jax.random.split(jax.random.key(config.seed))
     data = load(config.data, config.n_train, config.n_valid)
     response = Linear() if config.response == "linear" else CentredLinear()
@@ -30,7 +30,7 @@ def run(config: Config, run: Run) -> None:
         engine=LocalHypernet(response, n_samples=config.n_samples),
         n_steps=config.n_steps,
         key=key,
-        scale=config.scale,
+        scale=config.around,
         run=Run(run.path / "tuning", config={"of": "hyper-local"}, resume=run.is_resumed),
     )
     gap = best_response_gap(found, key=refit_key, n_steps=config.n_refit)

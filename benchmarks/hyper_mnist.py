@@ -2,8 +2,8 @@
 
     python benchmarks/hyper_mnist.py [--seeds 3]
 
-1,000 training images, the last 10,000 of the official 60,000 for validation. The best single regulariser has a
-test error of .0451. The last line is JSON for the results table.
+1,000 training images, the last 10,000 of the official 60,000 for validation. The best single regulariser has
+a test error of .0451. The last line is JSON for the results table.
 """
 
 import argparse
@@ -51,8 +51,8 @@ def main() -> None:
             w = ridge.refit(found.hyper["decay"])
             tests.append(ridge.test.measured(w))
             print(
-                f"{name}, seed {seed}: validation {ridge.valid.measured(w):.5f}, test {tests[-1]:.5f}, accuracy "
-                f"{ridge.test.accuracy(w):.4f}, {times[-1]:.0f} s",
+                f"{name}, seed {seed}: validation {ridge.valid.measured(w):.5f}, test {tests[-1]:.5f}, "
+                f"accuracy {ridge.test.accuracy(w):.4f}, {times[-1]:.0f} s",
                 flush=True,
             )
         worst[name], slowest[name] = max(tests), max(times)

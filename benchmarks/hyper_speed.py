@@ -110,7 +110,7 @@ def memory(ridge: Ridge, train_steps: int) -> int:
     tuner = tuner_of(ridge, Implicit(CG(20), train_steps=train_steps))
     state = tuner.init(key=jax.random.key(0))
     step = jax.jit(lambda state, key: tuner.step(state, (None, None), key=key))
-    analysis = step.lower(state, jax.random.key(0)).compile().memory_analysis()
+    analysis: Any = step.lower(state, jax.random.key(0)).compile().memory_analysis()
     return int(analysis.temp_size_in_bytes)
 
 

@@ -16,7 +16,7 @@ class Config(Settings):
 
 
 SCALES = {
-    "quick": Config(n_valid=1000, n_steps=800, engines=("implicit",)),
+    "quick": Config(n_valid=8000, n_steps=800, engines=("implicit",)),
     "full": Config(data="mnist", n_steps=4000, engines=("implicit", "elementwise"), n_seeds=3),
 }
 DEMO = None

@@ -45,7 +45,7 @@ DRAWS = 4  # of an infiller whose draws differ
 MOST_COST = 1e6  # beyond it scores are lost in single precision
 AREA_COST = 50.0  # log-odds for the whole area: 1e-3 for each of 224 x 224 pixels
 AT_ONCE_ON_HOST = 32
-EFFORT = 2  # of the compiler: at 3 it unrolls loops of a few units for a minute, and runs no faster
+EFFORT = 1  # of the compiler: at 3 it unrolls loops of a few units for a minute, and runs no faster
 
 
 def explain(

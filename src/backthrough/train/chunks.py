@@ -1,5 +1,6 @@
 """A function of each example over a whole data set: memory bounded, progress shown, finished parts kept."""
 
+import functools
 import hashlib
 import re
 import zipfile
@@ -42,7 +43,8 @@ def map_in_chunks(
             of all arrays and options, and of the signature.
         signature: Returns numbers that change with the code and the fields of what is shared, such as
             densities at fixed points.
-        effort: How hard the compiler tries on a CPU, 0 to 3; 3 by default, unless JAX is told otherwise.
+        effort: How hard the compiler tries on a CPU, 0 to 3, for programs that compile far longer than they
+            run; as JAX is told when None.
 
     Returns:
         A pytree of NumPy arrays.
@@ -89,10 +91,23 @@ def n_examples(name: str, tree: PyTree) -> int:
     return lengths.pop()
 
 
+@functools.cache
+def _can_be_without_emitters() -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={"xla_cpu_use_fusion_emitters": False}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 def _options(effort: int | None) -> dict[str, Any]:
-    if effort is None or jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations"):
+    if effort is None or jax.default_backend() != "cpu":
         return {}
-    return {"compiler_options": {"xla_backend_optimization_level": effort}}
+    # Each loop that they emit makes a context of MLIR first; later versions have no choice.
+    options: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False} if _can_be_without_emitters() else {}
+    if not jax.config.read("jax_disable_most_optimizations"):
+        options["xla_backend_optimization_level"] = effort
+    return {"compiler_options": options}
 
 
 def _kept(

@@ -116,8 +116,7 @@ def _measure(config: Config, run: "Run", model: Any, encoder: Any, x: Any, words
     from matplotlib.figure import Figure
 
     from backthrough.latent import Annealing, Optimisation, inference_gaps
-    from backthrough.latent.bounds import n_examples
-    from backthrough.train import Headline
+    from backthrough.train import Headline, n_examples
 
     x = jax.tree_util.tree_map(np.asarray, x)
     n = n_examples("x", x)

@@ -66,7 +66,7 @@ def search(
         ...     n_trials=5,
         ...     key=jax.random.key(0),
         ... )
-        >>> found.n_trials, found.valid_loss == found.history["best"].min()
+        >>> found.n_trials, found.valid_loss == min(found.history["valid loss"])
         (5, True)
     """
     check_key(key)
@@ -120,8 +120,8 @@ def run_search(
     history = pd.DataFrame(rows, columns=["trial", "seconds", "valid loss", "best"])
     if best is None:
         raise ArgumentError(
-            f"the validation loss of none of {len(rows)} trials is finite: lower the learning rate, or narrow "
-            "the bounds"
+            f"the validation loss of none of {len(rows)} trials is finite: lower the learning rate, or "
+            "narrow the bounds"
         )
     return SearchResult(
         hyper=problem.space.values(u),
@@ -141,4 +141,4 @@ def _notes(history: pd.DataFrame) -> tuple[str, ...]:
     n_bad = int(np.isinf(history["valid loss"]).sum())
     if n_bad == 0:
         return ()
-    return (f"the loss of {n_bad} of {len(history)} trials was not finite: they count as the worst",)
+    return (f"the loss of {n_bad} of {len(history)} trials was not finite: they are the worst",)

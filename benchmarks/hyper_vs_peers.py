@@ -7,12 +7,12 @@ training, 600 for validation, 597 for the test), and 7,850 on MNIST (the first 1
 last 10,000 of the 60,000 for validation, the official test set). What a contender has found is judged twice:
 its regularisers, by an exact refit in double precision, and the weights that it returned.
 
-All that follow gradients start at log lambda = -4 in the box [-20, 5] (gradhpo and betty know no bounds), with
-Adam of rate 0.02 for log lambda and 0.01 for the weights, both falling along half a cosine of the time. The
-searches have the narrower box [-10, 0], and trainings of 1,000 such steps (MNIST 300). Compiling, imports and,
-for peers, the first steps are not counted. PATH is the Python of an environment with gradhpo, betty-ml, torch
-and optax, .venv-hyper/bin/python by default; OptunaSearch needs the extras search and torch in this one. What
-FOLDER has is not run again. The last line is JSON for the results table.
+All that follow gradients start at log lambda = -4 in the box [-20, 5] (gradhpo and betty know no bounds),
+with Adam of rate 0.02 for log lambda and 0.01 for the weights, both falling along half a cosine of the time.
+The searches have the narrower box [-10, 0], and trainings of 1,000 such steps (MNIST 300). Compiling, imports
+and, for peers, the first steps are not counted. OptunaSearch needs the extras search and torch. PATH is the
+Python of an environment with the extra bench-hyper, .venv-hyper/bin/python by default. What FOLDER has is not
+run again. The last line is JSON for the results table.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -74,7 +75,8 @@ class Problem(NamedTuple):
         return {1: (1, 1), N_CLASSES: (1, N_CLASSES)}.get(self.n_hyper, (n_features, N_CLASSES))
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """What a contender gives back, and what it took."""
 
     log_decay: np.ndarray
@@ -85,7 +87,8 @@ class Found(NamedTuple):
 
 
 def digits() -> Data:
-    images, labels = load_digits(return_X_y=True)
+    own: Any = load_digits()
+    images, labels = own.data, own.target
     order = np.random.RandomState(0).permutation(1797)
     return of_rows(images / 16, labels, order[:100], order[600:1200], order[1200:])
 
@@ -93,7 +96,7 @@ def digits() -> Data:
 def mnist() -> Data:
     own = load("mnist")
     assert isinstance(own, Images)
-    images = np.concatenate([own.train, own.test]).reshape(70_000, -1) / 255
+    images = np.concatenate([own.train_images, own.test_images]).reshape(70_000, -1) / 255
     labels = np.concatenate([own.train_labels, own.test_labels])
     rows = np.arange(70_000)
     return of_rows(images, labels, rows[:1000], rows[50_000:60_000], rows[60_000:])
@@ -196,13 +199,12 @@ def by_peer(problem: Problem, name: str, seconds: float, seed: int, python: str)
         path = Path(__file__).parent / "peers" / script
         subprocess.run([python, str(path), folder], check=True, stdout=subprocess.DEVNULL)
         with np.load(Path(folder) / "found.npz") as own:
-            return Found(
-                own["log_decay"],
-                own["weights"],
-                float(own["seconds"]),
-                int(own["count"]),
-                float(own["compiling"]),
-            )
+            return of_file(own)
+
+
+def of_file(arrays: Any) -> Found:
+    numbers = {name: arrays[name].item() for name in ("seconds", "count", "compiling")}
+    return Found(arrays["log_decay"], arrays["weights"], **numbers)
 
 
 def kept(path: Path | None, make: Any) -> Found:
@@ -212,9 +214,10 @@ def kept(path: Path | None, make: Any) -> Found:
         if path is None:
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **found._asdict())
+        arrays: dict[str, Any] = asdict(found)
+        np.savez(path, **arrays)
     with np.load(path) as own:
-        return Found(own["log_decay"], own["weights"], *(own[name].item() for name in Found._fields[2:]))
+        return of_file(own)
 
 
 def measured(problem: Problem, arguments: argparse.Namespace) -> dict[str, dict[str, np.ndarray]]:

@@ -88,7 +88,7 @@ def test_table_and_curves(found):
 @pytest.mark.parametrize(
     ("strategies", "space", "words"),
     [
-        ({}, SPACE, "strategies is empty"),
+        ({}, SPACE, "strategies must be a mapping"),
         ({"a": LocalHypernet}, SPACE, "a must be an engine such as LocalHypernet"),
         ({"a": RandomSearch()}, HyperSpace(decay=Real(0.1)), "a: a search needs two bounds"),
         (

@@ -17,7 +17,6 @@ from backthrough.hyper.engines.descent import Rate, check_rate
 from backthrough.hyper.problem import Problem
 from backthrough.hyper.search import Search
 from backthrough.hyper.search.trials import first_train_batch, is_function
-from backthrough.hyper.space import HyperSpace
 from backthrough.hyper.timed_run import TimedRun, timed_search, timed_tuning
 from backthrough.train import BatchSource, ProgressBar
 
@@ -85,15 +84,15 @@ def compare(
     train_loss: Any,
     valid_loss: Any,
     params: PyTree,
-    space: HyperSpace,
+    space: Any,
     *,
-    strategies: Mapping[str, Any],
+    strategies: Any,
     seconds: float,
     key: PRNGKey,
     test_loss: Callable[[PyTree], Scalar] | None = None,
     hyper_rate: Rate = 0.02,
     scale: float = 0.3,
-    train_batches: BatchSource | None = None,
+    train_batches: Any = None,
 ) -> Comparison:
     """Tunes by several strategies, one after the other, each for the same time.
 
@@ -188,11 +187,13 @@ def _losses(loss: Callable[[PyTree], Scalar], runs: list[TimedRun]) -> Float[np.
 
 
 def _check_strategies(
-    problem: Problem, strategies: Mapping[str, Any], train_batches: BatchSource | None, *, key: PRNGKey
+    problem: Problem, strategies: Any, train_batches: BatchSource | None, *, key: PRNGKey
 ) -> None:
     """Refuses, before the first is run, what one of them cannot do."""
-    if not strategies:
-        raise ArgumentError("strategies is empty: give at least one, as in {'random': RandomSearch()}")
+    if not isinstance(strategies, Mapping) or not strategies:
+        raise ArgumentError(
+            f"strategies must be a mapping such as {{'random': RandomSearch()}}, got {strategies!r}"
+        )
     batch, checked = first_train_batch(train_batches), set()
     for name, strategy in strategies.items():
         if isinstance(strategy, type) or not isinstance(strategy, Engine | Search):

@@ -27,7 +27,7 @@ def search(
     key: PRNGKey,
     n_trials: int | None = None,
     seconds: float | None = None,
-    train_batches: BatchSource | None = None,
+    train_batches: Any = None,
 ) -> SearchResult:
     """Tunes hyperparameters by whole trainings: the plain way, beside which `tune` is to be judged.
 

@@ -93,7 +93,7 @@ class Trials:
         return jax.block_until_ready(self._program(u, self._data, self._inputs, key))
 
 
-def first_train_batch(train_batches: BatchSource | None) -> PyTree:
+def first_train_batch(train_batches: Any) -> PyTree:
     """The first training batch, None without batches."""
     batches = PairedBatches(train_batches, None, train_steps=1)
     several, _ = batches.fetch(batches.data, batches.inputs(0))

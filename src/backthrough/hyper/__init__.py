@@ -12,6 +12,7 @@ from backthrough.hyper.engines import (
     SimplifiedHypernet,
     Unroll,
 )
+from backthrough.hyper.gap import BestResponseGap, best_response_gap
 from backthrough.hyper.hypergradient import Hypergradient, hypergradient
 from backthrough.hyper.penalty import weighted_l2
 from backthrough.hyper.problem import Problem
@@ -27,6 +28,7 @@ from backthrough.hyper.tuning import tune
 __all__ = [
     "CG",
     "MLP",
+    "BestResponseGap",
     "BoundSpace",
     "CentredLinear",
     "Comparison",
@@ -55,6 +57,7 @@ __all__ = [
     "TuneState",
     "Tuner",
     "Unroll",
+    "best_response_gap",
     "compare",
     "hypergradient",
     "replay",

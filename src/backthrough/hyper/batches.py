@@ -21,7 +21,7 @@ class PairedBatches:
         ArgumentError: if one is no source of batches.
     """
 
-    def __init__(self, train: BatchSource | None, valid: BatchSource | None, *, train_steps: int):
+    def __init__(self, train: Any, valid: Any, *, train_steps: int):
         for name, source in (("train_batches", train), ("valid_batches", valid)):
             if source is not None and not isinstance(source, BatchSource):
                 raise ArgumentError(f"{name} must be Batches or a Stream, got {type(source).__name__}")

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
-from backthrough.hyper.engines import Engine, Place
+from backthrough.hyper.engines import Place
 from backthrough.hyper.problem import Problem
 
 
@@ -34,10 +34,10 @@ class Hypergradient:
 
 
 def hypergradient(
-    problem: Problem,
-    u: Float[Array, " hyper"] | None = None,
+    problem: Any,
+    u: Any = None,
     *,
-    engine: Engine,
+    engine: Any,
     key: PRNGKey,
     state: PyTree = None,
     batches: PyTree = None,

@@ -58,7 +58,7 @@ class Problem:
         arrays, self._static = eqx.partition(params, eqx.is_inexact_array)
         flat, unravel = ravel_pytree(arrays)
         self._unravel = lambda w: unravel(w.astype(flat.dtype))  # weights of fewer bits are moved in float32
-        self.initial_weights: Weights = flat.astype(jnp.result_type(float, flat.dtype))
+        self.initial_weights: Weights = flat.astype(jnp.promote_types(flat.dtype, jnp.float32))
         self.n_weights = flat.size
 
     def params(self, w: Weights) -> PyTree:
@@ -91,11 +91,13 @@ class Problem:
         """
         w, u = self.initial_weights, self.space.initial
         losses = {
-            "train_loss": jax.eval_shape(lambda: self.train_loss(w, u, train_batch, key=key)),
-            "valid_loss": jax.eval_shape(lambda: self.valid_loss(w, valid_batch, key=key)),
+            "train_loss": jax.eval_shape(
+                lambda: self._train_loss((self.params(w), self.space.values(u)), train_batch, key)
+            ),
+            "valid_loss": jax.eval_shape(lambda: self._valid_loss((self.params(w),), valid_batch, key)),
         }
         for name, shape in losses.items():
-            if shape.shape != () or not jnp.issubdtype(shape.dtype, jnp.floating):
+            if getattr(shape, "shape", None) != () or not jnp.issubdtype(shape.dtype, jnp.floating):
                 raise ArgumentError(
                     f"{name} must return one number, got {shape.dtype} of shape {shape.shape}"
                 )
@@ -149,7 +151,7 @@ class _Loss:
         self._takes_key = any(own.name == "key" or own.kind == own.VAR_KEYWORD for own in parameters)
         self._takes_key &= any(own.name == "key" for own in parameters)
 
-    def __call__(self, arguments: tuple[Any, ...], batch: PyTree, key: PRNGKey) -> Scalar:
+    def __call__(self, arguments: tuple[Any, ...], batch: PyTree, key: PRNGKey) -> Any:
         batches = () if batch is None else (batch,)
         keys = {"key": key} if self._takes_key else {}
         return self._function(*arguments, *batches, **keys)

@@ -48,7 +48,7 @@ class Real:
     high: float | None = None
     log: bool = False
     logit: bool = False
-    per: Per = "all"
+    per: str = "all"
     output_axis: int = 0
     shape: tuple[int, ...] = ()
     initial: Any = None

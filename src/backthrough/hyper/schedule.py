@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,11 +10,10 @@ from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, DataError, PRNGKey, PyTree, Scalar, check_integer, check_key
 from backthrough.core.files import write_atomically
-from backthrough.hyper.batches import PairedBatches
-from backthrough.hyper.engines.batches import first_batch
-from backthrough.hyper.engines.descent import Rate, check_rate, descend, optimiser_of
-from backthrough.hyper.problem import Problem, Weights
-from backthrough.train import BatchSource, Run, fit
+from backthrough.hyper.engines.descent import Rate, check_rate
+from backthrough.hyper.plain import train_plain
+from backthrough.hyper.problem import Problem
+from backthrough.train import BatchSource, Run
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +61,6 @@ class Schedule:
             raise DataError(f"{path} holds no schedule: {error}") from error
 
 
-class Replay(NamedTuple):
-    """State of plain training along a schedule."""
-
-    weights: Weights
-    optimiser: Any
-    step: Int[Array, ""]
-
-
 def replay(
     problem: Problem,
     schedule: Schedule,
@@ -79,7 +70,7 @@ def replay(
     learning_rate: Rate = 1e-2,
     train_batches: BatchSource | None = None,
     run: Run | None = None,
-) -> tuple[PyTree, Scalar]:
+) -> PyTree:
     """Trains plain weights from their start, with the hyperparameters along the schedule.
 
     The schedule is stretched to the number of steps.
@@ -94,7 +85,7 @@ def replay(
         run: Where metrics and checkpoints go.
 
     Returns:
-        The trained parameters, and the training loss of the last step.
+        The trained parameters.
 
     Raises:
         ArgumentError: if the schedule belongs to another space.
@@ -109,20 +100,18 @@ def replay(
             f"problem of {problem.space.size} ({problem.space.labels()[0]}, ...): they must be the same"
         )
 
-    def step(state: Replay, batch: PyTree, *, key: PRNGKey) -> tuple[Replay, dict[str, Scalar]]:
-        progress = state.step / n_steps
-        u = problem.space.clip(schedule.at(progress).astype(problem.space.initial.dtype))
-        w, optimiser, value = descend(
-            learning_rate,
-            lambda w: problem.train_loss(w, u, first_batch(batch[0]), key=key),
-            state.weights,
-            state.optimiser,
-            progress,
-        )
-        return Replay(w, optimiser, state.step + 1), {"train loss": value}
+    def at(progress: Scalar) -> Float[Array, "setting hyper"]:
+        return problem.space.clip(schedule.at(progress).astype(problem.space.initial.dtype))[None]
 
-    w = problem.initial_weights
-    state = Replay(w, optimiser_of(learning_rate).init(w), jnp.zeros((), jnp.int32))
-    batches = PairedBatches(train_batches, None, train_steps=1)
-    fitted = fit(step, state, batches, n_steps=n_steps, key=key, run=run, shards=1, label="replaying")
-    return problem.params(fitted.state.weights), jnp.asarray(fitted.metrics[-1]["train loss"])
+    state = train_plain(
+        problem,
+        problem.initial_weights[None],
+        at,
+        n_steps=n_steps,
+        key=key,
+        learning_rate=learning_rate,
+        train_batches=train_batches,
+        run=run,
+        label="replaying",
+    )
+    return problem.params(state.weights[0])

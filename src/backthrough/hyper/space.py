@@ -36,7 +36,7 @@ class HyperSpace:
         0.231...
     """
 
-    def __init__(self, **reals: Real):
+    def __init__(self, **reals: Any):
         if not reals:
             raise ArgumentError(
                 "the space is empty: name a hyperparameter, as in decay=Real(1e-8, 1, log=True)"
@@ -140,7 +140,7 @@ class BoundSpace:
         half = len(self.parts)
         return np.concatenate(sides[:half]).astype(dtype), np.concatenate(sides[half:]).astype(dtype)
 
-    def values(self, u: Float[Array, " hyper"]) -> dict[str, Any]:
+    def values(self, u: Any) -> dict[str, Any]:
         """The values by name, as the training loss gets them.
 
         With `per="all"` a scalar, or an array of the shape asked for; else a pytree like the parameters, each

@@ -19,6 +19,7 @@ from backthrough.train import BatchSource, Best, Run, fit
 
 FAR = 20.0  # units of u from the start, without a bound
 THIRDS = 40  # looks at the third split in a run
+NOTABLE = 1e-3  # of a loss
 THIRD = "third loss"
 
 
@@ -34,8 +35,8 @@ def tune(
     hyper_rate: Rate = 0.02,
     warm_up: int | None = None,
     scale: float = 0.3,
-    train_batches: BatchSource | None = None,
-    valid_batches: BatchSource | None = None,
+    train_batches: Any = None,
+    valid_batches: Any = None,
     third_loss: Callable[[PyTree], Scalar] | None = None,
     patience: int | None = None,
     run: Run | None = None,
@@ -185,7 +186,7 @@ def _notes(
         thirds = history.dropna(subset=[THIRD])
         best = thirds[THIRD].idxmin()
         last = thirds.iloc[-1]
-        if int(state.step) < int(last["step"]):
+        if last[THIRD] > thirds[THIRD][best] + NOTABLE * abs(thirds[THIRD][best]):
             notes.append(
                 f"the third split was best after {int(state.step):,} of {n_steps:,} steps and rose from "
                 f"{thirds[THIRD][best]:.4g} to {last[THIRD]:.4g} afterwards: the hyperparameters began to "

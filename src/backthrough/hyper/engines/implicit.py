@@ -67,7 +67,7 @@ class Implicit:
     def init(self, problem: Problem, place: Place, *, key: PRNGKey) -> Trained:
         """The initial weights."""
         w = problem.initial_weights
-        return Trained(w, optimiser_of(self.learning_rate).init(w), jnp.ones_like(w))
+        return Trained(w, optimiser_of(self.learning_rate).init(w), self.inverse.start(w))
 
     def fit(
         self, problem: Problem, state: Trained, place: Place, batches: PyTree, *, key: PRNGKey

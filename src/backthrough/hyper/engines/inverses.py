@@ -26,20 +26,26 @@ class Inverse(Protocol):
         """Added to the Hessian's diagonal."""
         ...
 
+    def start(self, w: Vector) -> Vector:
+        """What it remembers before the first call."""
+        ...
+
     def solve(self, product: Product, b: Vector, memory: Vector) -> tuple[Vector, Vector, dict[str, Scalar]]:
         """x, what to remember for the next call, and numbers to watch.
 
         Args:
             product: v -> (H + damping) v.
             b: Right-hand side, shape (D,).
-            memory: A vector of length D: ones at first, then what the last call gave back.
+            memory: A vector of length D: of `start` at first, then what the last call gave back.
         """
         ...
 
 
 @dataclass(frozen=True)
 class CG:
-    """Conjugate gradients (JAX's), `n_steps` of them at most.
+    """Conjugate gradients (JAX's), `n_steps` of them at most, from the solution of the step before.
+
+    The problem moves little from step to step, so a few are as good as many after a while.
 
     Args:
         n_steps: Products with the Hessian.
@@ -59,10 +65,14 @@ class CG:
         check_damping(self.damping)
         check_positive("rtol", self.rtol)
 
+    def start(self, w: Vector) -> Vector:
+        """Nothing."""
+        return jnp.zeros_like(w)
+
     def solve(self, product: Product, b: Vector, memory: Vector) -> tuple[Vector, Vector, dict[str, Scalar]]:
-        """x after the last step."""
-        x, _ = jax.scipy.sparse.linalg.cg(product, b, tol=self.rtol, maxiter=self.n_steps)
-        return x, memory, {}
+        """x after the last step, from the last call's x."""
+        x, _ = jax.scipy.sparse.linalg.cg(product, b, memory, tol=self.rtol, maxiter=self.n_steps)
+        return x, x, {}
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,10 @@ class Neumann:
         check_damping(self.damping)
         if self.step is not None:
             check_positive("step", self.step)
+
+    def start(self, w: Vector) -> Vector:
+        """Where the power iteration begins."""
+        return jnp.ones_like(w)
 
     def solve(self, product: Product, b: Vector, memory: Vector) -> tuple[Vector, Vector, dict[str, Scalar]]:
         """The sum; the memory is the eigenvector. A step that is too long makes "Neumann step" NaN."""
@@ -125,6 +139,10 @@ class Direct:
 
     def __post_init__(self) -> None:
         check_damping(self.damping)
+
+    def start(self, w: Vector) -> Vector:
+        """Nothing."""
+        return jnp.zeros_like(w)
 
     def solve(self, product: Product, b: Vector, memory: Vector) -> tuple[Vector, Vector, dict[str, Scalar]]:
         """x."""

@@ -140,8 +140,7 @@ def strategies(problem: Problem) -> dict[str, Any]:
     }
     steps = MNIST_TRIAL if problem.name == "mnist" else 1000
     found["random search"] = RandomSearch(trial_steps=steps)
-    # What Optuna does for one trial grows with the square of the parameters: with 7,850 it takes two minutes.
-    for sampler in () if problem.name == "mnist" else ("tpe", "gp", "cmaes"):
+    for sampler in ("tpe", "gp", "cmaes"):
         try:
             found[f"Optuna, {sampler.upper()}"] = OptunaSearch(sampler, trial_steps=steps)
         except ArgumentError as error:

@@ -93,7 +93,8 @@ class OptunaProposals:
         """The next suggestion."""
         with silent():
             self._trial = self.study.ask(self._distributions)
-        u = [self._trial.params[name] for name in self._distributions]
+        params = self._trial.params  # made anew at each access
+        u = [params[name] for name in self._distributions]
         return np.asarray(self._space.clip(jnp.asarray(u, self._space.box[0].dtype)))
 
     def tell(self, valid_loss: float) -> None:

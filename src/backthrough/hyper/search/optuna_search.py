@@ -35,7 +35,8 @@ class OptunaSearch:
     Args:
         sampler: `tpe`, tree-structured Parzen estimators; `gp`, a Gaussian process, the best of them for few
             hyperparameters and slow from about a hundred; `cmaes`, an evolution strategy, from 100
-            hyperparameters on its separable form.
+            hyperparameters on its separable form. With thousands a suggestion takes seconds, of `cmaes` half
+            a minute.
         trial_steps: Steps of each training.
         learning_rate: Of the weights: an Optax optimiser, the rate of an Adam that falls along half a cosine,
             or a function of the named values that returns an Optax optimiser.

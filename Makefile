@@ -2,7 +2,9 @@
 # the Python that tools/find_python.sh finds: `make test VENV=.venv-3.13 PYTHON=python3.13` for another.
 VENV ?= .venv
 BIN := $(VENV)/bin
-NUMERICAL := tests/core tests/estimators tests/flows tests/latent tests/natgrad tests/nets tests/ode
+NUMERICAL := tests/core tests/estimators tests/flows tests/latent tests/natgrad tests/nets tests/ode \
+	tests/explain/test_boxes.py tests/explain/test_compared.py tests/explain/test_measures.py \
+	tests/explain/infill/test_gaussian.py
 
 ONE_FILE_A_ROOM = $(foreach room,$(wildcard tests/*/),$(firstword $(sort $(wildcard $(room)test_*.py))))
 

@@ -3,8 +3,9 @@
     python benchmarks/hyper_digits.py [--seeds 3]
 
 Hypergradients against stored ones, tuned regularisers (1, 10 and 650) after an exact refit, the losses that
-a global hypernetwork foretells beside those of a Gaussian process, and sampled dropout and noise against their
-exact optima. The exact answers are the data set hypernet-oracles. The last line is JSON for the results table.
+a global hypernetwork foretells beside those of a Gaussian process, and sampled dropout and noise against
+their exact optima. The exact answers are the data set hypernet-oracles. The last line is JSON for the results
+table.
 """
 
 import argparse

@@ -20,11 +20,21 @@ WHICH_PART = (slice(0, 2), slice(2, 3), slice(3, 4))  # a JAX function, a forest
     + [pytest.param("docs/natgrad.md", None, marks=pytest.mark.slow)]
     + [
         pytest.param(page, 0, marks=pytest.mark.slow)
-        for page in ("docs/density.md", "docs/explain.md", "docs/forecast.md", "docs/regress.md")
+        for page in (
+            "docs/density.md",
+            "docs/explain.md",
+            "docs/forecast.md",
+            "docs/hyper.md",
+            "docs/regress.md",
+        )
     ]
     + [
         pytest.param(page, None, marks=pytest.mark.slow)
-        for page in ("docs/is-my-encoder-the-problem.md", "docs/error-bars-you-can-trust.md")
+        for page in (
+            "docs/is-my-encoder-the-problem.md",
+            "docs/error-bars-you-can-trust.md",
+            "docs/tune-650-regularisers.md",
+        )
     ]
     + [pytest.param("docs/which-part-mattered.md", part, marks=pytest.mark.slow) for part in WHICH_PART],
 )

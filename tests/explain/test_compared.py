@@ -143,7 +143,7 @@ def test_bbmp_hides_what_the_class_needs():
     model = JaxModel(lambda x: (jnp.sum(x[patch][..., 0] * checks) / 3 - 6)[None], outputs="sigmoid")
     maps = saliency(model, pictures, method=BBMP(jitter=0, blur=3.0), key=jax.random.key(0))
     inside = maps[0][patch].mean()
-    assert maps.min() >= 0
+    assert maps.min() >= -1e-6  # rounding
     assert maps.max() <= 1
     assert inside > 0.3
     maps[0][patch] = 0

@@ -34,6 +34,11 @@ COMMANDS = {
     "forecast": Command("forecast", "forecast SERIES.csv", "how your own irregular series go on"),
     "regress": Command("regress", "regress TABLE.csv", "a column of your own table, with error bars"),
     "gaps": Command("gaps", "gaps RUN|M:F", "is a VAE's encoder the problem, or its family of posteriors?"),
+    "tune": Command(
+        "tune",
+        "tune MODULE:FUNCTION",
+        "hyperparameters of your own training, tuned in one run, and whether to trust them",
+    ),
     "explain": Command(
         "explain",
         "explain --model M:F --input FILE",

@@ -8,7 +8,7 @@ from backthrough.estimators.control_variates import LAX, REBAR, RELAX, RODEO, Do
 from backthrough.estimators.dice import DiCE
 from backthrough.estimators.estimator import Estimator, Problem, Properties, sample_keys, scaled
 from backthrough.estimators.exact import Enumeration
-from backthrough.estimators.expectation import Auxiliary, expect, value_and_grad
+from backthrough.estimators.expectation import Auxiliary, expect, n_evaluations, value_and_grad
 from backthrough.estimators.families import (
     BernoulliFamily,
     CategoricalFamily,
@@ -79,6 +79,7 @@ __all__ = [
     "compare",
     "default_estimators",
     "expect",
+    "n_evaluations",
     "numpy_function",
     "register_family",
     "relaxation_noise",

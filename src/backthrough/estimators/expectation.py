@@ -78,6 +78,24 @@ def expect(
         return problem.finished(estimator.estimate(problem, key=key, n_samples=n_samples))
 
 
+def n_evaluations(
+    f: Callable[[Any], Any], dist: PyTree, *, estimator: Estimator, n_samples: int | None = None
+) -> int:
+    """How often `expect` with these arguments calls f; nothing is computed.
+
+        >>> import jax.numpy as jnp, numpyro.distributions as dist
+        >>> from backthrough.estimators import LeaveOneOut
+        >>> n_evaluations(jnp.sum, dist.Bernoulli(logits=jnp.zeros(3)), estimator=LeaveOneOut(), n_samples=8)
+        8
+
+    Raises:
+        ArgumentError: if the estimator cannot work for `f` or `dist`, or with so many samples.
+    """
+    problem = make_problem(f, dist, estimator)
+    n_samples = estimator.properties.check_n_samples(type(estimator).__name__, n_samples)
+    return estimator.n_evaluations(problem, n_samples)
+
+
 class Auxiliary(NamedTuple):
     """What `value_and_grad` returns besides value and gradient.
 

@@ -43,25 +43,26 @@ def certify(
     search_key, draw_key, curve_key = jax.random.split(key, 3)
     region = searcher(objective, question, key=search_key)
     selected = region.selected.astype(objective.area.dtype)
-    filled = objective.filled(question, selected, key=draw_key, n_draws=n_draws)
-    scores = jax.vmap(objective.score, in_axes=(0, None))(filled, question.target)
-    mean = jnp.mean(scores)
-    price = objective.price(selected)
     n_units = len(selected)
     counts = jnp.asarray(np.unique(np.linspace(0, n_units, min(CURVE_POINTS, n_units) + 1).round()))
     rank = jnp.argsort(jnp.argsort(-region.probability[0], stable=True))
     sets = rank < counts[:, None]
-    curve = jax.vmap(lambda own: jnp.mean(objective.scores(question, own, key=curve_key, n_draws=1)))(
-        sets.astype(objective.area.dtype)
+    # The set and those of the curve go through infiller and model together: half of the program.
+    every = jnp.concatenate([jnp.repeat(selected[None], n_draws, axis=0), sets.astype(selected.dtype)])
+    keys = jnp.concatenate([jax.random.split(draw_key, n_draws), jnp.repeat(curve_key[None], len(sets))])
+    filled = jax.vmap(lambda own, key: objective.filled(question, own, key=key, n_draws=1)[0])(every, keys)
+    scores, curve = jnp.split(
+        jax.vmap(objective.score, in_axes=(0, None))(filled, question.target), [n_draws]
     )
+    mean = jnp.mean(scores)
     return Certified(
         region=region,
         scores=scores,
-        counterfactuals=filled,
+        counterfactuals=filled[:n_draws],
         curve=curve,
         curve_area=jnp.sum(sets * objective.area, axis=1),
         area=jnp.sum(objective.area * selected),
-        loss=jnp.where(question.is_sdr, mean, -mean) + price,
+        loss=jnp.where(question.is_sdr, mean, -mean) + objective.price(selected),
     )
 
 

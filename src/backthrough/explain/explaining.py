@@ -21,8 +21,7 @@ from backthrough.core import (
     check_integer,
     check_key,
 )
-from backthrough.estimators import Estimator
-from backthrough.estimators.expectation import make_problem as make_expectation
+from backthrough.estimators import n_evaluations
 from backthrough.explain.certificate import (
     Answer,
     Certified,
@@ -39,13 +38,14 @@ from backthrough.explain.objective import Objective, Question
 from backthrough.explain.problem import CLIP, Problem, make_problem
 from backthrough.explain.search import Search, Searcher
 from backthrough.explain.units import Partition, Units
-from backthrough.latent.chunks import map_in_chunks
+from backthrough.train import map_in_chunks
 
 KINDS: tuple[Kind, ...] = ("ssr", "sdr")
 DRAWS = 4  # of an infiller whose draws differ
 MOST_COST = 1e6  # beyond it scores are lost in single precision
 AREA_COST = 50.0  # log-odds for the whole area: 1e-3 for each of 224 x 224 pixels
 AT_ONCE_ON_HOST = 32
+EFFORT = 1  # of the compiler: at 3 it unrolls loops of a few units for a minute, and runs no faster
 
 
 def explain(
@@ -137,7 +137,8 @@ def explain(
         n_units=partition.n_units,
         key=jax.random.key(0),
     )
-    per_step = _evaluations(chosen, partition.n_units, search.n_samples)
+    sets = dist.Bernoulli(logits=jnp.zeros(partition.n_units))
+    per_step = n_evaluations(jnp.sum, sets, estimator=chosen, n_samples=search.n_samples)
     kinds: tuple[Kind, ...] = tuple(kind for kind in KINDS if objective in (kind, "both"))
     loss = Objective(
         problem.score,
@@ -158,6 +159,7 @@ def explain(
         at_once=at_once,
         label="explaining",
         keep=keep,
+        effort=EFFORT,
         signature=lambda: _signature(problem, infill, (search, n_draws, chosen, kinds, n_counterfactuals)),
     )
     check_answer(found)
@@ -251,15 +253,3 @@ def _keys(key: Any, n: int) -> Array:
         return key
     check_key(key)
     return jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(n))
-
-
-def _evaluations(estimator: Estimator, n_units: int, n_samples: int) -> int:
-    """How often the model is called for one gradient.
-
-    Raises:
-        ArgumentError: if the estimator does not work with so many samples, or not for truth values.
-    """
-    sets = dist.Bernoulli(logits=jnp.zeros(n_units))
-    expectation = make_expectation(lambda own: jnp.sum(own), sets, estimator)
-    estimator.properties.check_n_samples(type(estimator).__name__, n_samples)
-    return estimator.n_evaluations(expectation, n_samples)

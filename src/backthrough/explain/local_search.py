@@ -104,9 +104,13 @@ def improve(
     """
 
     def change(selected: Array, key: PRNGKey) -> Array:
-        first_key, second_key, chance_key = jax.random.split(key, 3)
-        once = surroundings.changed(selected, key=first_key)
-        twice = surroundings.changed(once, key=second_key)
+        *keys, chance_key = jax.random.split(key, 3)
+
+        def again(selected: Array, key: PRNGKey) -> tuple[Array, Array]:
+            changed = surroundings.changed(selected, key=key)
+            return changed, changed
+
+        twice, (once, _) = jax.lax.scan(again, selected, jnp.stack(keys))
         return jnp.where(jax.random.bernoulli(chance_key, TWICE), twice, once)
 
     def round_(selected: Array, key: PRNGKey) -> tuple[Array, Array]:

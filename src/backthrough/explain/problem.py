@@ -120,8 +120,7 @@ def as_inputs(x: Any) -> Float[Array, "example ..."]:
     single = jnp.asarray(array)
     if array.dtype == np.float64 and single.dtype == np.float32 and single.size:
         lost = np.abs(np.asarray(single, np.float64) - array)
-        varies = array.std(axis=0)
-        bad = (lost > LOST * varies) & (varies > 0)
+        bad = (lost > LOST * array.std(axis=0)) & (np.ptp(array, axis=0) > 0)
         if bad.any():
             at = tuple(int(i) for i in np.argwhere(bad)[0])
             raise ArgumentError(

@@ -99,7 +99,7 @@ class BestResponseGap:
             )
         left = (
             f"By the implicit hypergradient {self.left:.1%} of the validation loss are left to gain, to "
-            f"first order, by moving each hyperparameter one unit; its cosine with the engine's: {self.cosine:.2f}."
+            f"first order, by moving each one unit (cosine with the engine's: {self.cosine:.2f})."
         )
         if self.left > LEFT and not self.cosine > ALIGNED:
             return (

@@ -105,11 +105,11 @@ class Problem:
         w = w + 0.01 * jax.random.normal(key, w.shape, w.dtype)
 
         @jax.jit
-        def at(u: Coordinates) -> Any:
+        def at(w: Weights, u: Coordinates) -> Any:  # with w inside, XLA would compute much of it beforehand
             return jax.value_and_grad(lambda w: self.train_loss(w, u, train_batch, key=key))(w)
 
-        first, first_gradient = at(u)
-        valid = jax.jit(lambda: self.valid_loss(w, valid_batch, key=key))()
+        first, first_gradient = at(w, u)
+        valid = jax.jit(lambda w: self.valid_loss(w, valid_batch, key=key))(w)
         for name, value in (("train_loss", first), ("valid_loss", valid)):
             if not np.isfinite(value):
                 raise ArgumentError(
@@ -119,13 +119,13 @@ class Problem:
             return
         paths = acts_through == "derivative"
         direction = jax.random.normal(jax.random.fold_in(key, 1), w.shape, w.dtype)
-        felt = jax.jit(jax.grad(lambda u: jnp.vdot(at(u)[1], direction)))(u) if paths else u
+        felt = jax.jit(jax.grad(lambda u, w: jnp.vdot(at(w, u)[1], direction)))(u, w) if paths else u
         _, high = self.space.box
         for name, part in self.space.parts.items():
             own = slice(part.start, part.start + part.size)
             up = jnp.where(u + PROBE <= jnp.asarray(high), u + PROBE, u - PROBE)
             moved = self.space.clip(u.at[own].set(up[own]))
-            value, gradient = at(moved)
+            value, gradient = at(w, moved)
             if value == first and bool(jnp.all(gradient == first_gradient)):
                 raise ArgumentError(
                     f"{name} does not change the training loss. If it belongs to the optimiser (a learning "

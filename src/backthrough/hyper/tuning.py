@@ -15,7 +15,7 @@ from backthrough.hyper.engines.descent import Rate
 from backthrough.hyper.problem import Problem
 from backthrough.hyper.result import TuneResult
 from backthrough.hyper.tuner import Tuner, TuneState
-from backthrough.train import BatchSource, Best, Run, fit
+from backthrough.train import Best, Run, fit
 
 FAR = 20.0  # units of u from the start, without a bound
 THIRDS = 40  # looks at the third split in a run

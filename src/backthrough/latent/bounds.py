@@ -14,7 +14,6 @@ from jaxtyping import Array, Float
 from backthrough.core import (
     ArgumentError,
     PRNGKey,
-    PyTree,
     Scalar,
     check_choice,
     check_integer,
@@ -23,6 +22,7 @@ from backthrough.core import (
 )
 from backthrough.flows import has_estimated_log_det
 from backthrough.latent.protocols import Data, Encoder, Latent, LatentModel, Posterior
+from backthrough.train import n_examples
 
 SAMPLES_AT_ONCE = 50  # keeps at most this many decoder outputs an example in memory
 GRADIENTS = ("reparam", "stl", "dreg")
@@ -218,26 +218,6 @@ def check_objective(objective: ELBO | IWAE, gradient: Gradient) -> None:
             )
     else:
         raise ArgumentError(f"objective must be ELBO() or IWAE(k), got {objective!r}")
-
-
-def n_examples(name: str, tree: PyTree) -> int:
-    """The length of the leading axis that all arrays share.
-
-    Raises:
-        ArgumentError: if it differs between them, or there are no examples.
-    """
-    leaves = jax.tree_util.tree_leaves(tree)
-    if any(leaf.ndim == 0 for leaf in leaves):
-        raise ArgumentError(
-            f"{name} must be an array, or a pytree of arrays, with a leading axis of examples; it holds a "
-            "single number (a list of numbers is a pytree of them: make it an array)"
-        )
-    lengths = {leaf.shape[0] for leaf in leaves}
-    if len(lengths) > 1:
-        raise ArgumentError(f"all arrays of {name} need as many examples, got {sorted(lengths)}")
-    if not lengths or 0 in lengths:
-        raise ArgumentError(f"{name} has no examples")
-    return lengths.pop()
 
 
 def bound_of_one(

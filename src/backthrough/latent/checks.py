@@ -6,8 +6,8 @@ import jax
 import numpy as np
 
 from backthrough.core import ArgumentError, check_finite
-from backthrough.latent.bounds import n_examples
 from backthrough.latent.protocols import Data, LatentModel
+from backthrough.train import n_examples
 
 
 def check_examples(model: LatentModel, x: Data) -> int:

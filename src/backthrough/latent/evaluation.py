@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, check_key
 from backthrough.latent.checks import check_examples
-from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.protocols import Data, Encoder, LatentModel
+from backthrough.train import map_in_chunks
 
 
 @runtime_checkable

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
-from backthrough.latent.bounds import ELBO, IWAE, Gradient, bound_of_one, check_objective, n_examples
+from backthrough.latent.bounds import ELBO, IWAE, Gradient, bound_of_one, check_objective
 from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
+from backthrough.train import n_examples
 
 
 def local_posteriors(encoder: Encoder, x: Data) -> Any:

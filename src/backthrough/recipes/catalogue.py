@@ -90,6 +90,24 @@ RECIPES = {
             "A continuous flow on points in the plane: density, draws, how it forms",
         ),
         Recipe(
+            "hyper-global",
+            "hyper.global_response",
+            "The paper's global hypernetwork: the validation loss for every regulariser, beside refits",
+        ),
+        Recipe(
+            "hyper-local",
+            "hyper.local_response",
+            "The paper's local hypernetwork: a response that follows the regulariser to its optimum",
+        ),
+        Recipe("hyper-10", "hyper.digits_10", "Ten regularisers, one a class, tuned in one training run"),
+        Recipe("hyper-650", "hyper.digits_650", "650 regularisers, one a weight, tuned in one training run"),
+        Recipe("hyper-7850", "hyper.mnist_7850", "7,850 regularisers of a linear model of MNIST"),
+        Recipe(
+            "hyper-width",
+            "hyper.width",
+            "Do larger hypernetworks come nearer to the best response, and to the optimum?",
+        ),
+        Recipe(
             "vae-mnist",
             "latent.vae_mnist",
             "A VAE on binarised digits: ELBO, IWAE bounds, samples, traversals",

@@ -9,6 +9,7 @@ from .checkpoints import (
     read_progress,
     save_checkpoint,
 )
+from .chunks import map_in_chunks, n_examples
 from .environment import (
     describe_environment,
     describe_machine,
@@ -53,9 +54,11 @@ __all__ = [
     "load_checkpoint",
     "load_model",
     "load_newest",
+    "map_in_chunks",
     "mean_number",
     "mean_over_shards",
     "moving_average",
+    "n_examples",
     "over_seeds",
     "plot_style",
     "read_config",

@@ -32,7 +32,7 @@ class Faulty(eqx.Module):
         if self.fault == "leaks what is large":
             filled += jnp.where(jnp.abs(hidden).max() > 1e6, 1.0, 0.0)
         if self.fault == "is not finite":
-            filled += 0 * jnp.sum(mask) / jnp.sum(mask)
+            filled += jnp.asarray(0 * jnp.sum(mask) / jnp.sum(mask), x.dtype)
         if self.fault == "one draw too few":
             filled = filled[1:]
         draws = jnp.where(mask, x, filled)

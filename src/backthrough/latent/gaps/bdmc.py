@@ -14,11 +14,11 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer, check_key, log_mean_exp
-from backthrough.latent.bounds import n_examples
 from backthrough.latent.gaps.annealing import Annealing, backward_chains, forward_chains
 from backthrough.latent.gaps.examples import Example, Inference, check_not_nan, over_examples
 from backthrough.latent.gaps.likelihood import flag, prepare_chains
 from backthrough.latent.protocols import Data, Encoder, LatentModel
+from backthrough.train import n_examples
 
 
 class Simulated(NamedTuple):

@@ -17,11 +17,10 @@ from backthrough.latent.bounds import (
     check_exact_density,
     check_latent,
     log_weight,
-    n_examples,
 )
 from backthrough.latent.checks import check_examples, check_inference_mode
-from backthrough.latent.chunks import map_in_chunks
 from backthrough.latent.protocols import Data, Encoder, LatentModel, Posterior
+from backthrough.train import map_in_chunks, n_examples
 
 
 class Example(NamedTuple):

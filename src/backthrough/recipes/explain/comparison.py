@@ -44,6 +44,11 @@ class Options(Protocol):
         ...
 
     @property
+    def most_windows(self) -> int:
+        """As in `Search`."""
+        ...
+
+    @property
     def n_rounds(self) -> int:
         """As in `Search`."""
         ...
@@ -131,6 +136,7 @@ def explanations(config: Options, case: Case, infiller: Infiller, run: Run) -> d
     }
     search = Search(
         n_starts=config.n_starts,
+        most_windows=config.most_windows,
         n_rounds=config.n_rounds,
         n_proposals=config.n_proposals,
         n_steps=config.n_steps,

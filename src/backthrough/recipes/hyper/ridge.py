@@ -90,7 +90,7 @@ def digits(n_train: int = 100) -> Ridge:
 
     if not 1 <= n_train <= 600:
         raise ArgumentError(f"n_train must lie in [1, 600], got {n_train}")
-    data = load_digits()
+    data: Any = load_digits()
     order = np.random.RandomState(0).permutation(len(data.target))
     parts = order[:n_train], order[600:1200], order[1200:]
     return Ridge(*(_split(data.data[rows] / 16, data.target[rows]) for rows in parts))
@@ -100,10 +100,16 @@ def mnist(n_train: int = 1000, *, name: str = "mnist", n_valid: int = 10_000) ->
     """MNIST: the first training images, the last ones for validation, and the official test images.
 
     Raises:
+        ArgumentError: if there are not so many training images.
         DataError: if the data are not at hand.
     """
     data = load(name)
     n = len(data.train_labels)
+    if n_train + n_valid > n:
+        raise ArgumentError(
+            f"{name} has {n:,} training images: {n_train:,} for training and {n_valid:,} for "
+            "validation are more"
+        )
     parts = (
         (data.train_images[:n_train], data.train_labels[:n_train]),
         (data.train_images[n - n_valid :], data.train_labels[n - n_valid :]),

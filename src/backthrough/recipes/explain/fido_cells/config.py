@@ -23,6 +23,8 @@ class Config:
     """Log-odds that the whole area costs, .02 a pixel."""
     n_starts: int = 1
     """Windows of the grid that are improved."""
+    most_windows: int = 256
+    """Windows of the grid that are tried at most."""
     n_rounds: int = 32
     """Rounds of changes at the border of a region."""
     n_proposals: int = 12

@@ -2,7 +2,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from backthrough.latent.chunks import map_in_chunks
+from backthrough.train import map_in_chunks
 
 
 class Scale(eqx.Module):

@@ -1,5 +1,6 @@
 """A function of each example over a whole data set: memory bounded, progress shown, finished parts kept."""
 
+import functools
 import hashlib
 import re
 import zipfile
@@ -13,10 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from backthrough.core import CheckpointError, PyTree, check_integer
+from backthrough.core import ArgumentError, CheckpointError, PyTree, check_integer
 from backthrough.core.files import write_atomically
-from backthrough.latent.bounds import n_examples
-from backthrough.train import ProgressBar
+from backthrough.train.progress import ProgressBar
 
 
 def map_in_chunks(
@@ -28,6 +28,7 @@ def map_in_chunks(
     label: str,
     keep: Path | str | None = None,
     signature: Callable[[], Any] | None = None,
+    effort: int | None = None,
 ) -> Any:
     """`function(shared, chunk)` for chunks of the examples, put together again, on the host.
 
@@ -42,6 +43,8 @@ def map_in_chunks(
             of all arrays and options, and of the signature.
         signature: Returns numbers that change with the code and the fields of what is shared, such as
             densities at fixed points.
+        effort: How hard the compiler tries on a CPU, 0 to 3, for programs that compile far longer than they
+            run; as JAX is told when None.
 
     Returns:
         A pytree of NumPy arrays.
@@ -53,7 +56,7 @@ def map_in_chunks(
     n = n_examples("x", examples)
     at_once = min(check_integer("at_once", at_once, minimum=1), n)
     # Compiled anew by each call: objects that are no pytrees may have changed without a sign of it.
-    compiled = eqx.filter_jit(lambda shared, chunk: function(shared, chunk))
+    compiled = eqx.filter_jit(lambda shared, chunk: function(shared, chunk), **_options(effort))
     keep = None if keep is None else Path(keep)
     signed = None if keep is None or signature is None else np.asarray(signature(), np.float32)
     parts = []
@@ -66,6 +69,45 @@ def map_in_chunks(
             parts.append(jax.tree_util.tree_map(lambda leaf, a=start - first: leaf[a:], found))
             bar.update(stop)
     return jax.tree_util.tree_map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def n_examples(name: str, tree: PyTree) -> int:
+    """The length of the leading axis that all arrays share.
+
+    Raises:
+        ArgumentError: if it differs between them, or there are no examples.
+    """
+    leaves = jax.tree_util.tree_leaves(tree)
+    if any(leaf.ndim == 0 for leaf in leaves):
+        raise ArgumentError(
+            f"{name} must be an array, or a pytree of arrays, with a leading axis of examples; it holds a "
+            "single number (a list of numbers is a pytree of them: make it an array)"
+        )
+    lengths = {leaf.shape[0] for leaf in leaves}
+    if len(lengths) > 1:
+        raise ArgumentError(f"all arrays of {name} need as many examples, got {sorted(lengths)}")
+    if not lengths or 0 in lengths:
+        raise ArgumentError(f"{name} has no examples")
+    return lengths.pop()
+
+
+@functools.cache
+def _can_be_without_emitters() -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={"xla_cpu_use_fusion_emitters": False}).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def _options(effort: int | None) -> dict[str, Any]:
+    if effort is None or jax.default_backend() != "cpu":
+        return {}
+    # Each loop that they emit makes a context of MLIR first; later versions have no choice.
+    options: dict[str, Any] = {"xla_cpu_use_fusion_emitters": False} if _can_be_without_emitters() else {}
+    if not jax.config.read("jax_disable_most_optimizations"):
+        options["xla_backend_optimization_level"] = effort
+    return {"compiler_options": options}
 
 
 def _kept(

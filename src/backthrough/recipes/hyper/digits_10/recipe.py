@@ -1,0 +1,5 @@
+"""See `backthrough.recipes.hyper.regularisers`."""
+
+from backthrough.recipes.hyper.regularisers import run
+
+__all__ = ["run"]

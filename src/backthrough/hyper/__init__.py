@@ -1,5 +1,6 @@
 """Hyperparameters, thousands of them, tuned inside one training run (Lorraine and Duvenaud 2018)."""
 
+from backthrough.hyper.comparison import Comparison, compare
 from backthrough.hyper.engines import (
     CG,
     Direct,
@@ -19,6 +20,7 @@ from backthrough.hyper.real import Real
 from backthrough.hyper.responses import MLP, CentredLinear, Elementwise, Factorised, Linear, Response
 from backthrough.hyper.result import TuneResult
 from backthrough.hyper.schedule import Schedule, replay
+from backthrough.hyper.search import OptunaSearch, Proposals, RandomSearch, Search, SearchResult, search
 from backthrough.hyper.space import BoundSpace, HyperSpace
 from backthrough.hyper.tuner import Tuner, TuneState
 from backthrough.hyper.tuning import tune
@@ -29,6 +31,7 @@ __all__ = [
     "BestResponseGap",
     "BoundSpace",
     "CentredLinear",
+    "Comparison",
     "Direct",
     "Elementwise",
     "Engine",
@@ -40,18 +43,25 @@ __all__ = [
     "Linear",
     "LocalHypernet",
     "Neumann",
+    "OptunaSearch",
     "Problem",
+    "Proposals",
+    "RandomSearch",
     "Real",
     "Response",
     "Schedule",
+    "Search",
+    "SearchResult",
     "SimplifiedHypernet",
     "TuneResult",
     "TuneState",
     "Tuner",
     "Unroll",
     "best_response_gap",
+    "compare",
     "hypergradient",
     "replay",
+    "search",
     "tune",
     "weighted_l2",
 ]

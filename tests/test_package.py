@@ -13,6 +13,7 @@ def test_the_public_face_is_lazy():
         "explain",
         "flows",
         "forecast",
+        "hyper",
         "latent",
         "nets",
         "ode",

@@ -12,11 +12,17 @@ Y_VALID = X_VALID @ np.array([1.0, -0.5, 0.0, 0.2]) + 0.7 * _generator.normal(si
 
 
 def train_loss(w, hyper):
-    return jnp.mean((X @ w - Y) ** 2) + jnp.sum(hyper["decay"] * w**2)
+    x, y = (
+        jnp.asarray(X, w.dtype),
+        jnp.asarray(Y, w.dtype),
+    )  # JAX keeps NumPy constants in the first precision
+    return jnp.mean((x @ w - y) ** 2) + jnp.sum(hyper["decay"] * w**2)
 
 
 def valid_loss(w):
-    return jnp.mean((X_VALID @ w - Y_VALID) ** 2)
+    w = jnp.asarray(w)
+    x, y = jnp.asarray(X_VALID, w.dtype), jnp.asarray(Y_VALID, w.dtype)
+    return jnp.mean((x @ w - y) ** 2)
 
 
 def response(log_decay):

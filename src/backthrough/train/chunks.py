@@ -65,7 +65,7 @@ def map_in_chunks(
             stop = min(start + at_once, n)
             first = max(0, stop - at_once)
             chunk = jax.tree_util.tree_map(lambda leaf, a=first, b=stop: jnp.asarray(leaf[a:b]), examples)
-            found = _kept(compiled, label, shared, chunk, keep, signed)
+            found = _kept(function, compiled, label, shared, chunk, keep, signed)
             parts.append(jax.tree_util.tree_map(lambda leaf, a=start - first: leaf[a:], found))
             bar.update(stop)
     return jax.tree_util.tree_map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -111,6 +111,7 @@ def _options(effort: int | None) -> dict[str, Any]:
 
 
 def _kept(
+    function: Callable[[Any, Any], PyTree],
     compiled: Callable[..., PyTree],
     label: str,
     shared: PyTree,
@@ -123,7 +124,7 @@ def _kept(
         return jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
     path = keep / f"{label.replace(' ', '-')}-{_digest(label, shared, chunk, signed)}.npz"
     if path.exists():
-        tree = eqx.filter_eval_shape(compiled, shared, chunk)
+        tree = eqx.filter_eval_shape(function, shared, chunk)  # options cannot be given inside a trace
         return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(tree), _read(path))
     found = jax.tree_util.tree_map(np.asarray, compiled(shared, chunk))
     keep.mkdir(parents=True, exist_ok=True)

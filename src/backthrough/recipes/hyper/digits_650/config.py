@@ -18,7 +18,7 @@ SCALES = {
     "full": Config(n_steps=10_000, engines=("implicit", "elementwise", "unroll"), n_seeds=3),
 }
 DEMO = Panel(
-    Config(n_steps=2000, engines=("implicit",)),
+    Config(n_steps=1500, engines=("implicit",)),
     "Thousands of hyperparameters in one run",
     "Tunes a regulariser for each of 650 weights while training once, and checks it by a refit.",
 )

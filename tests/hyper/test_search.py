@@ -8,8 +8,8 @@ import pytest
 
 from backthrough.core import ArgumentError
 from backthrough.hyper import HyperSpace, OptunaSearch, RandomSearch, Real, search
-from backthrough.hyper.search.optuna_search import OptunaProposals
-from backthrough.hyper.search.trials import Trials
+from backthrough.hyper.blackbox.optuna_search import OptunaProposals
+from backthrough.hyper.blackbox.trials import Trials
 from backthrough.train import Batches
 from oracles.ridge_response import FEATURES, X, Y, response, train_loss, valid_loss
 
@@ -146,7 +146,7 @@ def test_optuna(sampler, capfd, monkeypatch):
     monkeypatch.setattr(Trials, "__init__", lambda self, *own: setattr(self, "seconds_compiling", 0.0))
 
     def made(u):
-        from backthrough.hyper.search.trials import Trial
+        from backthrough.hyper.blackbox.trials import Trial
 
         value = jnp.nan if u[0] > 2 else jnp.sum((u + 1) ** 2)
         return Trial(START, value, value)

@@ -124,12 +124,12 @@ def test_all_steps_are_one_program_and_seeds_are_mapped():
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
-    def run_with(batch, **settings):
+    def run_with(batch, space=ONE, **settings):
         return tune(
             lambda w, hyper, batch: train_loss(w, hyper) + 0 * batch.sum(),
             valid_loss,
             START,
-            ONE,
+            space,
             n_steps=200,
             key=KEY,
             train_batches=Stream(batch),
@@ -151,6 +151,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
     np.testing.assert_array_equal(again.u, whole.u)
     np.testing.assert_array_equal(again.schedule.coordinates, whole.schedule.coordinates)
     assert again.history.equals(whole.history)
+    narrow = HyperSpace(decay=Real(1e-3, 5.0, log=True, initial=5.0))
+    with pytest.raises(ArgumentError, match="its space was"):
+        run_with(going_on, space=narrow, run=Run(tmp_path / "run", config={}, resume=True))
 
 
 def test_batches_of_both_kinds_and_keys():
@@ -205,8 +208,8 @@ def test_a_third_split_is_kept_to():
     assert found.third_loss == pytest.approx(thirds.min(), rel=1e-5)
     assert found.step == int(found.history.loc[thirds.idxmin(), "step"])
     assert found.schedule.steps[-1] == found.step
-    if thirds.iloc[-1] > 1.01 * thirds.min():
-        assert any("third split was best" in note for note in found.notes)
+    rose = thirds.iloc[-1] > 1.001 * thirds.min()
+    assert any("third split was best" in note for note in found.notes) == rose
 
 
 def test_a_schedule_is_kept_and_replayed(tmp_path):
@@ -292,7 +295,8 @@ def test_what_cannot_work_is_refused_by_name(losses, space, settings, message):
 
 def test_dropout_is_tuned_by_a_hypernetwork_without_derivatives():
     found = tune(masked, valid_loss, START, DROPOUT, engine=LocalHypernet(n_samples=4), n_steps=50, key=KEY)
-    assert found.notes == () or "end at a bound" in found.notes[0]
+    assert (found.history["hypergradient of p"].iloc[10:] > 0).all()
+    assert float(found.u[0]) != float(found.tuner.problem.space.initial[0])
 
 
 def test_what_diverges_is_named():

@@ -1,14 +1,12 @@
 """`backthrough tune MODULE:FUNCTION`."""
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import tyro
 
-from backthrough.cli.problems import blaming_the_user, call_problem
+from backthrough.cli.problems import blaming_the_user, call_problem, needed_arguments
 from backthrough.cli.runs import Place, carry_out, parse_run, saved_config
 from backthrough.core import ArgumentError, check_choice, check_integer, check_positive
 from backthrough.recipes.configs import with_saved
@@ -17,16 +15,16 @@ if TYPE_CHECKING:
     from backthrough.train import Run
 
 RETURNS = "(train_loss, valid_loss, params, space), or with a third loss as the fifth"
-ENGINES = ("centred", "elementwise", "implicit", "neumann", "unroll", "linear", "factorised", "global")
+EngineName = Literal[
+    "centred", "elementwise", "implicit", "neumann", "unroll", "linear", "factorised", "global"
+]
 
 
 @dataclass(frozen=True)
 class Config:
     """How it is tuned."""
 
-    engine: Literal[
-        "centred", "elementwise", "implicit", "neumann", "unroll", "linear", "factorised", "global"
-    ] = "centred"
+    engine: EngineName = "centred"
     """centred, for up to a hundred hyperparameters and for what has no derivative (dropout); implicit, for
     hundreds and thousands; elementwise, for one a weight; unroll, for what acts through the last few steps;
     neumann, where the Hessian is not positive; linear, factorised and global are the paper's."""
@@ -66,7 +64,7 @@ def main(arguments: list[str]) -> int:
     default = Options(saved.get("problem", ""), config=with_saved(Config(), saved))
     call = parse_run(Options, arguments, prog="backthrough tune", default=default)
     config = call.config
-    check_choice("engine", config.engine, ENGINES)
+    check_choice("engine", config.engine, get_args(EngineName))
     check_integer("steps", config.steps, minimum=10)
     check_integer("refit", config.refit, minimum=10)
     check_integer("seed", config.seed, minimum=0)
@@ -94,22 +92,13 @@ def _problem_named(name: str) -> tuple[Any, ...]:
             f"the third loss of {name} must be a function of the parameters, got {found[4]!r}"
         )
     for own, loss, most in (("train_loss", found[0], 2), ("valid_loss", found[1], 1)):
-        if callable(loss) and _n_positional(loss) > most:
+        needed = [word for word in needed_arguments(loss) if word != "key"] if callable(loss) else []
+        if len(needed) > most:
             raise ArgumentError(
-                f"{own} of {name} takes {_n_positional(loss)} arguments, and the command gives {most}: "
+                f"{own} of {name} takes {len(needed)} arguments, and the command gives {most}: "
                 "batches are for backthrough.hyper.tune; let it close over its data"
             )
     return found
-
-
-def _n_positional(function: Callable[..., Any]) -> int:
-    """Arguments that must be given by position."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):  # written in C
-        return 0
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(own.kind in kinds and own.default is own.empty and own.name != "key" for own in parameters)
 
 
 def _engine(config: Config) -> Any:

@@ -1,5 +1,6 @@
 """Hyperparameters, thousands of them, tuned inside one training run (Lorraine and Duvenaud 2018)."""
 
+from backthrough.hyper.blackbox import OptunaSearch, Proposals, RandomSearch, Search, SearchResult, search
 from backthrough.hyper.comparison import Comparison, compare
 from backthrough.hyper.engines import (
     CG,
@@ -20,7 +21,6 @@ from backthrough.hyper.real import Real
 from backthrough.hyper.responses import MLP, CentredLinear, Elementwise, Factorised, Linear, Response
 from backthrough.hyper.result import TuneResult
 from backthrough.hyper.schedule import Schedule, replay
-from backthrough.hyper.search import OptunaSearch, Proposals, RandomSearch, Search, SearchResult, search
 from backthrough.hyper.space import BoundSpace, HyperSpace
 from backthrough.hyper.tuner import Tuner, TuneState
 from backthrough.hyper.tuning import tune

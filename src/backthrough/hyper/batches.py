@@ -1,5 +1,7 @@
 """Training and validation batches of one step."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -9,6 +11,11 @@ from backthrough.core import ArgumentError, PyTree
 from backthrough.train import BatchSource
 
 
+def first_batch(batches: PyTree) -> Any:
+    """The first of the training batches of a step (None without batches)."""
+    return jax.tree_util.tree_map(lambda array: array[0], batches)
+
+
 class PairedBatches:
     """Some training batches and a validation batch, as one source for `fit`.
 
@@ -16,16 +23,19 @@ class PairedBatches:
         train: Training batches, or None.
         valid: Validation batches, or None.
         train_steps: Training batches of a step; they are stacked along a new leading axis.
+        about: What else must be the same when a run is resumed.
 
     Raises:
         ArgumentError: if one is no source of batches.
     """
 
-    def __init__(self, train: Any, valid: Any, *, train_steps: int):
+    def __init__(
+        self, train: Any, valid: Any, *, train_steps: int, about: Mapping[str, str] = MappingProxyType({})
+    ):
         for name, source in (("train_batches", train), ("valid_batches", valid)):
             if source is not None and not isinstance(source, BatchSource):
                 raise ArgumentError(f"{name} must be Batches or a Stream, got {type(source).__name__}")
-        self._sources, self._train_steps = (train, valid), train_steps
+        self._sources, self._train_steps, self._about = (train, valid), train_steps, about
         self.data = tuple(None if own is None else own.data for own in self._sources)
 
     @property
@@ -35,9 +45,9 @@ class PairedBatches:
         return digests[0] is not None and digests[0] == digests[1]
 
     def identity(self) -> dict[str, Any]:
-        """The identities of both."""
+        """The identities of both, and what else must be the same."""
         named = zip(("train", "valid"), self._sources, strict=True)
-        return {name: None if own is None else own.identity() for name, own in named}
+        return {**self._about, **{name: None if own is None else own.identity() for name, own in named}}
 
     def n_rows(self) -> int:
         """1: a step is not cut into shards."""

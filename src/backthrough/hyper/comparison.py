@@ -12,11 +12,12 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key, check_positive
+from backthrough.hyper.blackbox import Search
+from backthrough.hyper.blackbox.strategy import acts_through
+from backthrough.hyper.blackbox.trials import first_train_batch
 from backthrough.hyper.engines import Engine
 from backthrough.hyper.engines.descent import Rate, check_rate
 from backthrough.hyper.problem import Problem
-from backthrough.hyper.search import Search
-from backthrough.hyper.search.trials import first_train_batch, is_function
 from backthrough.hyper.timed_run import TimedRun, timed_search, timed_tuning
 from backthrough.train import BatchSource, ProgressBar
 
@@ -204,11 +205,11 @@ def _check_strategies(
         try:
             if isinstance(strategy, Search):
                 problem.space.check_bounded("a search")
-                acts_through = "training" if is_function(strategy.learning_rate) else "loss"
+                path = acts_through(strategy)
             else:
-                acts_through = strategy.acts_through
-            if acts_through not in checked:
-                problem.check(batch, None, key=key, acts_through=acts_through)
-                checked.add(acts_through)
+                path = strategy.acts_through
+            if path not in checked:
+                problem.check(batch, None, key=key, acts_through=path)
+                checked.add(path)
         except ArgumentError as error:
             raise ArgumentError(f"{name}: {error}") from None

@@ -21,13 +21,13 @@ def train_evaluations(engine: Engine, problem: Problem, *, n_steps: int, warm_up
     moving = n_steps - warm_up
     if engine.order == "first":
         return warm_up * fit
-    if engine.order == "together":
+    if engine.order == "together":  # Unroll takes each step, takes it again, and goes back
         return warm_up * fit + moving * (3 * fit if isinstance(engine, Unroll) else fit)
     return n_steps * fit + moving * _hypergradient(engine, problem)
 
 
 def _hypergradient(engine: Engine, problem: Problem) -> int:
-    """Of an engine that trains and moves in turns; Unroll takes each step, takes it again, and goes back."""
+    """Of an engine that trains and moves in turns."""
     if not isinstance(engine, Implicit):
         return 0
     inverse, around = engine.inverse, 3  # the linearised gradient, the residual, and the mixed derivative

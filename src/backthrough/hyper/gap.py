@@ -11,9 +11,8 @@ from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_integer, check_key
-from backthrough.hyper.batches import PairedBatches
+from backthrough.hyper.batches import PairedBatches, first_batch
 from backthrough.hyper.engines import CG, Implicit, Place
-from backthrough.hyper.engines.batches import first_batch
 from backthrough.hyper.engines.descent import Rate, check_rate
 from backthrough.hyper.engines.implicit import Trained
 from backthrough.hyper.engines.inverses import Inverse

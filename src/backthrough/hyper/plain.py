@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import PRNGKey, PyTree, Scalar
-from backthrough.hyper.batches import PairedBatches
-from backthrough.hyper.engines.batches import first_batch
+from backthrough.hyper.batches import PairedBatches, first_batch
 from backthrough.hyper.engines.descent import Rate, descend, optimiser_of
 from backthrough.hyper.problem import Problem
 from backthrough.train import BatchSource, Run, fit

@@ -148,8 +148,7 @@ class _Loss:
             parameters = inspect.signature(function).parameters.values()
         except (TypeError, ValueError):  # written in C
             parameters = []
-        self._takes_key = any(own.name == "key" or own.kind == own.VAR_KEYWORD for own in parameters)
-        self._takes_key &= any(own.name == "key" for own in parameters)
+        self._takes_key = any(own.name == "key" for own in parameters)
 
     def __call__(self, arguments: tuple[Any, ...], batch: PyTree, key: PRNGKey) -> Any:
         batches = () if batch is None else (batch,)

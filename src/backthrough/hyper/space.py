@@ -123,11 +123,6 @@ class BoundSpace:
     structure: Any
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the hyperparameters."""
-        return tuple(self.parts)
-
-    @property
     def initial(self) -> Float[Array, " hyper"]:
         """The coordinates at the start."""
         return self.coordinates({name: part.real.start() for name, part in self.parts.items()})

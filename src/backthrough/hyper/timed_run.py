@@ -10,11 +10,11 @@ from jaxtyping import Array, Float
 
 from backthrough.core import PRNGKey, PyTree
 from backthrough.hyper.batches import PairedBatches
+from backthrough.hyper.blackbox import Search, run_search
 from backthrough.hyper.engines import Engine
 from backthrough.hyper.engines.descent import Rate
 from backthrough.hyper.evaluations import train_evaluations
 from backthrough.hyper.problem import Problem
-from backthrough.hyper.search import Search, run_search
 from backthrough.hyper.tuner import Tuner
 from backthrough.train import BatchSource
 from backthrough.train.dispatch import Program

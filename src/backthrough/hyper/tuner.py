@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_integer, check_key, check_positive
+from backthrough.hyper.batches import first_batch
 from backthrough.hyper.engines import Engine, Found, Place
-from backthrough.hyper.engines.batches import first_batch
 from backthrough.hyper.engines.descent import Rate, check_rate, move, optimiser_of
 from backthrough.hyper.problem import Coordinates, Problem, Weights
 

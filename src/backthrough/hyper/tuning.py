@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar, check_key
-from backthrough.hyper.batches import PairedBatches
+from backthrough.hyper.batches import PairedBatches, first_batch
 from backthrough.hyper.engines import LocalHypernet
-from backthrough.hyper.engines.batches import first_batch
 from backthrough.hyper.engines.descent import Rate
 from backthrough.hyper.problem import Problem
 from backthrough.hyper.result import TuneResult
@@ -104,7 +103,12 @@ def tune(
         warm_up=warm_up,
         scale=scale,
     )
-    batches = PairedBatches(train_batches, valid_batches, train_steps=tuner.engine.train_steps)
+    batches = PairedBatches(
+        train_batches,
+        valid_batches,
+        train_steps=tuner.engine.train_steps,
+        about={"space": repr(space), "engine": type(tuner.engine).__name__},
+    )
     if patience is not None and third_loss is None:
         raise ArgumentError("patience counts looks at a third split: give third_loss")
     start_key, check_key_, fit_key = jax.random.split(key, 3)

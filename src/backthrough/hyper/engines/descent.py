@@ -8,11 +8,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from backthrough.core import ArgumentError, PyTree, Scalar, check_positive
+from backthrough.core import PyTree, Scalar, check_positive
 
 Rate: TypeAlias = float | optax.GradientTransformation
 """An Optax optimiser, or the learning rate of an Adam that falls to a hundredth along half a cosine."""
+RateOfHyper: TypeAlias = Rate | Callable[[dict[str, Any]], optax.GradientTransformation]
+"""A `Rate`, or a function of the named values that returns an Optax optimiser."""
 FINAL = 0.01
+
+
+def is_of_hyper(rate: Any) -> bool:
+    """Whether the optimiser depends on the hyperparameters."""
+    return callable(rate) and not isinstance(rate, optax.GradientTransformation)
 
 
 def check_rate(name: str, rate: Any) -> None:
@@ -47,11 +54,3 @@ def descend(
     value, gradient = jax.value_and_grad(loss)(variables)
     variables, state = move(rate, gradient, variables, state, progress)
     return variables, state, value
-
-
-def check_train_steps(value: int) -> None:
-    """Raises `ArgumentError` for a number of training steps below 1."""
-    if value < 1:
-        raise ArgumentError(
-            f"train_steps must be at least 1, got {value}: without training no response is learned"
-        )

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import jax
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, Scalar
-from backthrough.hyper.engines.batches import first_batch
+from backthrough.hyper.batches import first_batch
 from backthrough.hyper.engines.descent import Rate, check_rate
 from backthrough.hyper.engines.engine import Found, Order, Path, Place
 from backthrough.hyper.engines.hypernet import (

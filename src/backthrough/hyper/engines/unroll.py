@@ -1,6 +1,5 @@
 """Truncated unrolling: through the last steps of training (Shaban et al. 2019)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from backthrough.core import PRNGKey, PyTree, Scalar, check_integer
-from backthrough.hyper.engines.descent import Rate, check_rate, falling
+from backthrough.hyper.engines.descent import RateOfHyper, check_rate, falling, is_of_hyper
 from backthrough.hyper.engines.engine import Found, Order, Path, Place
 from backthrough.hyper.engines.implicit import Trained
 from backthrough.hyper.problem import Coordinates, Problem, Weights
@@ -43,18 +42,18 @@ class Unroll:
     """
 
     train_steps: int = 5
-    learning_rate: Rate | Callable[[dict[str, Any]], optax.GradientTransformation] = 1e-2
+    learning_rate: RateOfHyper = 1e-2
     order: Order = field(default="together", init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_integer("train_steps", self.train_steps, minimum=1)
-        if not _is_function(self.learning_rate):
+        if not is_of_hyper(self.learning_rate):
             check_rate("learning_rate", self.learning_rate)
 
     @property
     def acts_through(self) -> Path:
         """The training, if the optimiser depends on hyperparameters."""
-        return "training" if _is_function(self.learning_rate) else "derivative"
+        return "training" if is_of_hyper(self.learning_rate) else "derivative"
 
     def init(self, problem: Problem, place: Place, *, key: PRNGKey) -> Trained:
         """The initial weights."""
@@ -95,7 +94,7 @@ class Unroll:
         if isinstance(self.learning_rate, optax.GradientTransformation):
             return self.learning_rate
         rate: Any = self.learning_rate
-        if _is_function(rate):
+        if is_of_hyper(rate):
             return rate(problem.space.values(u))
         return optax.adam(rate, eps_root=EPS_ROOT)
 
@@ -110,7 +109,7 @@ class Unroll:
     ) -> tuple[Trained, Scalar]:
         """The state after k steps, as a function of u."""
         rate: Any = self.learning_rate
-        scale = 1.0 if _is_function(rate) else falling(rate, place.progress)
+        scale = 1.0 if is_of_hyper(rate) else falling(rate, place.progress)
 
         @jax.checkpoint
         def body(state: Trained, inputs: tuple[PyTree, PRNGKey]) -> tuple[Trained, Scalar]:
@@ -124,7 +123,3 @@ class Unroll:
 
         state, losses = jax.lax.scan(body, state, (batches, jax.random.split(key, self.train_steps)))
         return state, losses.mean()
-
-
-def _is_function(rate: Any) -> bool:
-    return callable(rate) and not isinstance(rate, optax.GradientTransformation)

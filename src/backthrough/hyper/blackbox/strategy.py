@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from backthrough.core import ArgumentError, PRNGKey, check_integer
-from backthrough.hyper.engines.descent import check_rate
-from backthrough.hyper.search.trials import TrialRate, is_function
+from backthrough.hyper.engines.descent import RateOfHyper, check_rate, is_of_hyper
+from backthrough.hyper.engines.engine import Path
 from backthrough.hyper.space import BoundSpace
 
 
@@ -39,7 +39,7 @@ class Search(Protocol):
         ...
 
     @property
-    def learning_rate(self) -> TrialRate:
+    def learning_rate(self) -> RateOfHyper:
         """See above."""
         ...
 
@@ -48,10 +48,10 @@ class Search(Protocol):
         ...
 
 
-def check_settings(trial_steps: int, learning_rate: TrialRate) -> None:
+def check_settings(trial_steps: int, learning_rate: RateOfHyper) -> None:
     """Raises `ArgumentError` for settings of a training out of range."""
     check_integer("trial_steps", trial_steps, minimum=1)
-    if not is_function(learning_rate):
+    if not is_of_hyper(learning_rate):
         check_rate("learning_rate", learning_rate)
 
 
@@ -60,3 +60,8 @@ def check_search(strategy: object) -> Search:
     if isinstance(strategy, type) or not isinstance(strategy, Search):
         raise ArgumentError(f"strategy must be a search such as RandomSearch(), got {strategy!r}")
     return strategy
+
+
+def acts_through(strategy: Search) -> Path:
+    """What a hyperparameter must change to be found, see `Engine`."""
+    return "training" if is_of_hyper(strategy.learning_rate) else "loss"

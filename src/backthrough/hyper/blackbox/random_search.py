@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from backthrough.core import PRNGKey
-from backthrough.hyper.search.strategy import check_settings
-from backthrough.hyper.search.trials import TrialRate
+from backthrough.hyper.blackbox.strategy import check_settings
+from backthrough.hyper.engines.descent import RateOfHyper
 from backthrough.hyper.space import BoundSpace
 
 
@@ -26,7 +26,7 @@ class RandomSearch:
     """
 
     trial_steps: int = 1000
-    learning_rate: TrialRate = 1e-2
+    learning_rate: RateOfHyper = 1e-2
 
     def __post_init__(self) -> None:
         check_settings(self.trial_steps, self.learning_rate)

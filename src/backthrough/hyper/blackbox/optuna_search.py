@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from backthrough.core import ArgumentError, PRNGKey, check_choice
-from backthrough.hyper.search.strategy import check_settings
-from backthrough.hyper.search.trials import TrialRate
+from backthrough.hyper.blackbox.strategy import check_settings
+from backthrough.hyper.engines.descent import RateOfHyper
 from backthrough.hyper.space import BoundSpace
 
 Sampler = Literal["tpe", "gp", "cmaes"]
@@ -47,7 +47,7 @@ class OptunaSearch:
 
     sampler: Sampler = "tpe"
     trial_steps: int = 1000
-    learning_rate: TrialRate = 1e-2
+    learning_rate: RateOfHyper = 1e-2
 
     def __post_init__(self) -> None:
         check_choice("sampler", self.sampler, get_args(Sampler))

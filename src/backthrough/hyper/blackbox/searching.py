@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 
 from backthrough.core import ArgumentError, PRNGKey, PyTree, check_integer, check_key, check_positive
+from backthrough.hyper.blackbox.random_search import RandomSearch
+from backthrough.hyper.blackbox.result import SearchResult
+from backthrough.hyper.blackbox.strategy import Search, acts_through, check_search
+from backthrough.hyper.blackbox.trials import Trials, finite_or_infinite, first_train_batch
 from backthrough.hyper.problem import Problem
-from backthrough.hyper.search.random_search import RandomSearch
-from backthrough.hyper.search.result import SearchResult
-from backthrough.hyper.search.strategy import Search, check_search
-from backthrough.hyper.search.trials import Trials, finite_or_infinite, first_train_batch, is_function
 from backthrough.train import BatchSource, ProgressBar
 
 
@@ -74,8 +74,8 @@ def search(
     problem = Problem(train_loss, valid_loss, params, space)
     problem.space.check_bounded("a search")
     check_problem_key, search_key = jax.random.split(key)
-    acts_through = "training" if is_function(strategy.learning_rate) else "loss"
-    problem.check(first_train_batch(train_batches), None, key=check_problem_key, acts_through=acts_through)
+    batch = first_train_batch(train_batches)
+    problem.check(batch, None, key=check_problem_key, acts_through=acts_through(strategy))
     return run_search(
         problem, strategy, key=search_key, n_trials=n_trials, seconds=seconds, train_batches=train_batches
     )

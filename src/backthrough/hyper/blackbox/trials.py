@@ -1,28 +1,17 @@
 """A trial: plain training with the hyperparameters fixed, compiled once for all trials."""
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from backthrough.core import PRNGKey, PyTree, Scalar
-from backthrough.hyper.batches import PairedBatches
-from backthrough.hyper.engines.batches import first_batch
-from backthrough.hyper.engines.descent import Rate, descend, optimiser_of
+from backthrough.hyper.batches import PairedBatches, first_batch
+from backthrough.hyper.engines.descent import RateOfHyper, descend, is_of_hyper, optimiser_of
 from backthrough.hyper.problem import Coordinates, Problem, Weights
 from backthrough.train import BatchSource
-
-TrialRate: TypeAlias = Rate | Callable[[dict[str, Any]], optax.GradientTransformation]
-"""A `Rate`, or a function of the named values that returns an Optax optimiser."""
-
-
-def is_function(rate: Any) -> bool:
-    """Whether the optimiser depends on the hyperparameters."""
-    return callable(rate) and not isinstance(rate, optax.GradientTransformation)
 
 
 class Trial(NamedTuple):
@@ -53,14 +42,18 @@ class Trials:
     """
 
     def __init__(
-        self, problem: Problem, trial_steps: int, learning_rate: TrialRate, train_batches: BatchSource | None
+        self,
+        problem: Problem,
+        trial_steps: int,
+        learning_rate: RateOfHyper,
+        train_batches: BatchSource | None,
     ):
         batches = PairedBatches(train_batches, None, train_steps=trial_steps)
         inputs = jax.tree_util.tree_map(jnp.asarray, batches.inputs(0))
 
         def train(u: Coordinates, data: PyTree, inputs: PyTree, key: PRNGKey) -> Trial:
             rate: Any = learning_rate
-            if is_function(rate):
+            if is_of_hyper(rate):
                 rate = rate(problem.space.values(u))
             several, _ = batches.fetch(data, inputs)
             train_key, valid_key = jax.random.split(key)

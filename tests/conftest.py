@@ -15,27 +15,29 @@ from jaxtyping import install_import_hook
 
 install_import_hook("backthrough", "runtime_types.checked")
 
+EFFORT = {"not slow": 0, "slow": 1}  # of XLA, for what is selected by `-m`
+
 # With the last jaxlib known to accept them: over a flag that it does not know, XLA ends the process.
 CHEAP_FLAGS = {
     "--xla_cpu_use_fusion_emitters=false": "0.11.0",
-    "--xla_backend_optimization_level=0": "0.12.99",
+    "--xla_backend_optimization_level={effort}": "0.12.99",
     "--xla_cpu_parallel_codegen_split_count=1": "0.12.99",
 }
 
 
 def pytest_configure(config):
-    """Makes XLA write plain code for quick tests, which compile far longer than they run.
+    """Makes XLA write plain code for the suites, which compile far longer than they run.
 
-    Slow tests, those in double precision (`make test-x64`) and any others selected run what users run.
+    Tests that are selected otherwise run what users run, as the demo does.
     """
     config.pluginmanager.register(Clock())
-    double = os.environ.get("JAX_ENABLE_X64", "0") not in ("", "0")
-    if config.option.markexpr == "not slow" and not double:
+    if config.option.markexpr in EFFORT:
         jaxlib = Version(importlib.metadata.version("jaxlib"))
         for flag, last in CHEAP_FLAGS.items():
             flags = os.environ.get("XLA_FLAGS", "").strip()
             is_file = flags and not flags.startswith("-")  # XLA reads the name of a file of flags too
             if jaxlib <= Version(last) and flag.split("=")[0] not in flags and not is_file:
+                flag = flag.format(effort=EFFORT[config.option.markexpr])
                 os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
 
 

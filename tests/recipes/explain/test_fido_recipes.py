@@ -112,14 +112,14 @@ def test_wrong_options_are_named(change, message, tmp_path):
 
 
 @pytest.mark.slow
-def test_quick_finds_cells_and_digits(tmp_path):
+def test_the_demo_finds_cells_and_digits(tmp_path):
     jax.config.update("jax_disable_most_optimizations", False)
     for name, number in (
         ("fido-cells", "overlap (generative)"),
         ("fido-digits", "mass of digits (generative)"),
     ):
         recipe = RECIPES[name]
-        recipe.load().run(recipe.load_config().SCALES["quick"], Run(tmp_path / name, config={}))
+        recipe.load().run(recipe.load_config().DEMO.config, Run(tmp_path / name, config={}))
         _, values = result(tmp_path / name)
         assert values[number] > 0.6
         assert values["success of the SDR (generative)"] > 0.85

@@ -29,7 +29,7 @@ def test_a_refit_has_no_gradient_and_the_best_single_one_is_on_the_grid():
 @pytest.mark.parametrize(
     ("name", "options", "number"),
     [
-        ("hyper-10", ("--n-steps", "300"), "test MSE (centred)"),
+        ("hyper-10", ("--n-steps", "300", "--equal-seconds", "0.3"), "test MSE (centred)"),
         ("hyper-650", ("--n-steps", "300", "--engines", "implicit"), "test MSE (implicit)"),
         (
             "hyper-global",

@@ -12,6 +12,7 @@ from backthrough.core import check_choice, check_integer, check_positive
 from backthrough.hyper import (
     BestResponseGap,
     CentredLinear,
+    Comparison,
     Elementwise,
     Engine,
     Factorised,
@@ -19,10 +20,12 @@ from backthrough.hyper import (
     Implicit,
     Linear,
     LocalHypernet,
+    RandomSearch,
     Real,
     TuneResult,
     Unroll,
     best_response_gap,
+    compare,
     tune,
 )
 from backthrough.recipes.hyper.published import PUBLISHED
@@ -61,6 +64,8 @@ def run(config: Settings, run: Run) -> None:
     check_integer("seed", config.seed, minimum=0)
     check_positive("start", config.start)
     check_positive("hyper_rate", config.hyper_rate)
+    if config.equal_seconds is not None:
+        check_positive("equal_seconds", config.equal_seconds)
     ridge = load(config)
     single = best_single(ridge)
     runs = {
@@ -69,11 +74,12 @@ def run(config: Settings, run: Run) -> None:
     }
     numbers = numbers_of(config, single, runs)
     draw(config, run, ridge, runs)
-    run.save_result(
-        numbers,
-        headline=headline(single, runs),
-        tables=[table(single, runs), notes(config, runs)],
-    )
+    tables = [table(single, runs), notes(config, runs)]
+    if config.equal_seconds is not None:
+        found = in_equal_time(config, ridge, config.equal_seconds)
+        draw_equal_time(found, run)
+        tables.insert(1, equal_time_table(found))
+    run.save_result(numbers, headline=headline(single, runs), tables=tables)
 
 
 def load(config: Settings) -> Ridge:
@@ -95,18 +101,22 @@ def engine_named(name: str) -> Engine:
     }[name]
 
 
+def space(config: Settings) -> HyperSpace:
+    """The regularisers of the configuration."""
+    return HyperSpace(decay=Real(LOW, HIGH, log=True, per=config.per, output_axis=1, initial=config.start))
+
+
 def one(name: str, config: Settings, run: Run, ridge: Ridge, number: int) -> Tuned:
     """A run in a folder of its own, so that it can be gone on with."""
     key = jax.random.fold_in(jax.random.key(config.seed), number)
     own_run = Run(
         run.path / f"{name}-{number}", config={**asdict(config), "engine": name}, resume=run.is_resumed
     )
-    decay = Real(LOW, HIGH, log=True, per=config.per, output_axis=1, initial=config.start)
     found = tune(
         ridge.train_loss,
         ridge.valid.loss,
         ridge.initial(),
-        HyperSpace(decay=decay),
+        space(config),
         engine=engine_named(name),
         n_steps=config.n_steps,
         hyper_rate=config.hyper_rate,
@@ -216,6 +226,42 @@ def draw(config: Settings, run: Run, ridge: Ridge, runs: dict[str, list[Tuned]])
         found.plot(figure.subplots())
         caption = "Each line is the regulariser of a class."
     run.figures.save_plot("regularisers", figure, caption=f"{config.data}, {name}, the first run. {caption}")
+
+
+def in_equal_time(config: Settings, ridge: Ridge, seconds: float) -> Comparison:
+    """The engines and random search, each for the same seconds."""
+    return compare(
+        ridge.train_loss,
+        ridge.valid.loss,
+        ridge.initial(),
+        space(config),
+        strategies={
+            **{name: engine_named(name) for name in config.engines},
+            "random search": RandomSearch(),
+        },
+        seconds=seconds,
+        key=jax.random.key(config.seed),
+        test_loss=ridge.test.loss,
+        hyper_rate=config.hyper_rate,
+    )
+
+
+def draw_equal_time(found: Comparison, run: Run) -> None:
+    """Validation losses against seconds."""
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    found.plot(figure.subplots())
+    caption = f"Each for {found.budget:g} seconds, compiling not counted; of a search, its best until then."
+    run.figures.save_plot("equal-time", figure, caption=caption)
+
+
+def equal_time_table(found: Comparison) -> ResultTable:
+    """What each had found, as the weights that it returned have it."""
+    rows = tuple(
+        (str(name), f"{own['valid loss']:.4f}", f"{own['test loss']:.4f}", str(own["steps or trials"]))
+        for name, own in found.table().iterrows()
+    )
+    head = ("regularisers", "valid MSE", "test MSE", "steps or trials")
+    return ResultTable(f"In {found.budget:g} seconds each, by the weights returned", head, rows)
 
 
 def pictures(found: TuneResult, ridge: Ridge) -> Float[np.ndarray, "class row column"]:

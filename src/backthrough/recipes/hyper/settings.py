@@ -28,5 +28,7 @@ class Settings:
     """Learning rate of the regularisers, in units of log lambda."""
     n_seeds: int = 1
     """Runs of each engine, with other samples."""
+    equal_seconds: float | None = None
+    """Seconds for a comparison at equal time of the engines and random search; None for none."""
     seed: int = 0
     """Determines them."""

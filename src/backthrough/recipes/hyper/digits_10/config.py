@@ -12,6 +12,6 @@ class Config(Settings):
 
 SCALES = {
     "quick": Config(n_steps=3000, engines=("centred",)),
-    "full": Config(n_steps=3000, engines=("centred", "linear", "implicit"), n_seeds=3),
+    "full": Config(n_steps=3000, engines=("centred", "linear", "implicit"), n_seeds=3, equal_seconds=10),
 }
 DEMO = None

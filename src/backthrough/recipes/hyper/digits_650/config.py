@@ -15,7 +15,9 @@ class Config(Settings):
 
 SCALES = {
     "quick": Config(n_steps=3000, engines=("implicit", "elementwise")),
-    "full": Config(n_steps=10_000, engines=("implicit", "elementwise", "unroll"), n_seeds=3),
+    "full": Config(
+        n_steps=10_000, engines=("implicit", "elementwise", "unroll"), n_seeds=3, equal_seconds=10
+    ),
 }
 DEMO = Panel(
     Config(n_steps=1500, engines=("implicit",)),

@@ -17,7 +17,7 @@ from backthrough.recipes.explain.fido_cells import recipe as cells_recipe
 from backthrough.recipes.explain.fido_cells.config import Config as CellsConfig
 from backthrough.recipes.explain.fido_digits import recipe as digits_recipe
 from backthrough.recipes.explain.fido_digits.config import Config as DigitsConfig
-from backthrough.recipes.explain.scene_classifier import presence_logits
+from backthrough.recipes.explain.scene_classifier import is_told, presence_logits
 from backthrough.recipes.explain.scenes import make_scenes
 from backthrough.recipes.explain.trained import (
     SHIPPED,
@@ -60,6 +60,7 @@ def test_what_is_shipped_is_small_and_right(windows, tmp_path):
     scenes = make_scenes(load("mnist-small"), 40, seed=5, split="test")
     right = (presence_logits(shipped("scenes").model, scenes) > 0) == scenes.present
     assert right.mean() > 0.93
+    assert is_told(shipped("scenes").model, scenes).mean() > 0.5
     save_trained(tmp_path, "cells", cells)
     again = load_trained(tmp_path, "cells")
     assert accuracy(again.model, windows) == 1

@@ -118,4 +118,4 @@ def test_the_classifier_tells_digits(digits):
     tests = make_scenes(digits, 200, seed=1, split="test")
     right = (presence_logits(model, tests) > 0) == tests.present
     always_absent = 1 - tests.present.mean()
-    assert right.mean() > always_absent + 0.04  # four standard errors
+    assert right.mean() > always_absent + 0.05  # four standard errors and more

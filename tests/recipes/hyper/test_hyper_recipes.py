@@ -56,4 +56,5 @@ def test_a_run(name, options, number, tmp_path, capsys):
     }
     assert np.isfinite(numbers[number])
     assert (folder / "report.html").exists()
+    assert (folder / "figures" / "equal-time.svg").exists() == ("--equal-seconds" in options)
     capsys.readouterr()

@@ -17,17 +17,11 @@ from backthrough.hyper import CG, Elementwise, HyperSpace, Implicit, LocalHypern
 from backthrough.hyper.engines import Engine
 from backthrough.recipes.hyper.ridge import mnist
 
-# Steps, log lambda at the start, and what else `tune` is told. What elementwise has was chosen by the
-# validation error.
-ENGINES: dict[str, tuple[Engine, int, float, dict]] = {
-    "elementwise": (LocalHypernet(Elementwise()), 6000, -3.0, {"scale": 0.5}),
-    "implicit": (Implicit(CG(10)), 4000, -5.0, {}),
+SPACE = HyperSpace(decay=Real(1e-9, 100.0, log=True, per="weight", initial=float(np.exp(-5.0))))
+ENGINES: dict[str, tuple[Engine, int, dict]] = {
+    "elementwise": (LocalHypernet(Elementwise()), 6000, {}),
+    "implicit": (Implicit(CG(10)), 4000, {}),
 }
-
-
-def space(log_start: float) -> HyperSpace:
-    """A regulariser for each weight."""
-    return HyperSpace(decay=Real(1e-9, 100.0, log=True, per="weight", initial=float(np.exp(log_start))))
 
 
 def main() -> None:
@@ -39,7 +33,7 @@ def main() -> None:
     seeds = range(parser.parse_args().seeds)
     ridge = mnist(1000)
     worst, slowest = {}, {}
-    for name, (engine, n_steps, log_start, settings) in ENGINES.items():
+    for name, (engine, n_steps, settings) in ENGINES.items():
         tests, times = [], []
         for seed in seeds:
             started = time.perf_counter()
@@ -47,7 +41,7 @@ def main() -> None:
                 ridge.train_loss,
                 ridge.valid.loss,
                 ridge.initial(),
-                space(log_start),
+                SPACE,
                 engine=engine,
                 n_steps=n_steps,
                 key=jax.random.key(seed),

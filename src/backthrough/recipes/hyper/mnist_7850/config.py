@@ -13,7 +13,6 @@ class Config(Settings):
     data: Literal["digits", "mnist-small", "mnist"] = "mnist-small"
     per: str = "weight"
     n_train: int = 1000
-    start: float = 0.05
 
 
 SCALES = {

@@ -1,0 +1,1 @@
+"""Whether each latent says one thing: metrics of codes against known factors."""

@@ -11,7 +11,7 @@ WHICH_PART = (slice(0, 2), slice(2, 3), slice(3, 4))  # a JAX function, a forest
 
 @pytest.mark.parametrize(
     ("page", "number"),
-    [("README.md", 0), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
+    [("README.md", 0), ("docs/datasets.md", 2), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
     + [("docs/estimators.md", number) for number in range(6)]
     + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
@@ -55,6 +55,9 @@ def test_example(page, number, request, tmp_path, monkeypatch):
         assert names["model"].score(names["X_test"], names["y_test"]) > 0.99
     if "report" in names:
         assert 0 < names["report"].approximation.mean() < names["report"].amortization.mean() < 1
+    if page == "docs/datasets.md":
+        assert names["hearts"].images.shape == (30720, 64, 64)
+        assert names["hearts"].classes[-1].tolist() == [2, 5, 38, 30, 30]
     if page == "docs/getting-started.md":
         assert names["fitted"].metrics[-1]["error/test"] < 0.1
     if page == "docs/your-own-solver.md" and number == 2:

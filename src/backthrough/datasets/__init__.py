@@ -13,6 +13,7 @@ from backthrough.datasets.contents import (
     Regression,
     Sequences,
     Series,
+    Sprites,
     Table,
     Text,
 )
@@ -23,6 +24,8 @@ from backthrough.datasets.images import is_image_name, read_image, read_images
 from backthrough.datasets.loading import load
 from backthrough.datasets.registry import dataset_names, find_entry
 from backthrough.datasets.series_tables import SeriesTable, read_series
+from backthrough.datasets.sprite_drawing import render_sprites, sprites
+from backthrough.datasets.sprite_files import read_sprites
 from backthrough.datasets.tables import read_columns, read_table
 
 __all__ = [
@@ -42,6 +45,7 @@ __all__ = [
     "Sequences",
     "Series",
     "SeriesTable",
+    "Sprites",
     "Table",
     "Text",
     "dataset_names",
@@ -56,5 +60,8 @@ __all__ = [
     "read_image",
     "read_images",
     "read_series",
+    "read_sprites",
     "read_table",
+    "render_sprites",
+    "sprites",
 ]

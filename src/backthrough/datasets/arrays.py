@@ -3,9 +3,10 @@
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped
@@ -17,6 +18,9 @@ NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 PICKLE_MAGIC = b"\x80"
 OWN_DATA_LICENCE = "not stated (your own file)"
+DAMAGES = (ValueError, SyntaxError, EOFError, OverflowError, MemoryError, tokenize.TokenError)
+
+Read = TypeVar("Read")
 
 
 def read_arrays(path: str | Path) -> Arrays:
@@ -55,8 +59,24 @@ def read_arrays(path: str | Path) -> Arrays:
     return Arrays(freeze(arrays), licence=OWN_DATA_LICENCE, source=str(path))
 
 
-def read_npz(file: IO[bytes], path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
+def read_npz(
+    file: IO[bytes], path: Path, *, names: Collection[str] | None = None
+) -> dict[str, Shaped[np.ndarray, "..."]]:
     """The arrays of an open `.npz` file by name.
+
+    Args:
+        file: The open file.
+        path: What to call it in messages.
+        names: Which arrays to read, without touching the others; all of them when None.
+
+    Raises:
+        DataError: naming the file and the array that cannot be read.
+    """
+    return _read_members(file, path, _read_npy, names)
+
+
+def read_npz_headers(file: IO[bytes], path: Path) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+    """The type and the shape of each array of an open `.npz` file by name; no array is read.
 
     Args:
         file: The open file.
@@ -65,20 +85,7 @@ def read_npz(file: IO[bytes], path: Path) -> dict[str, Shaped[np.ndarray, "..."]
     Raises:
         DataError: naming the file and the array that cannot be read.
     """
-    arrays = {}
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.namelist():
-                name = member.removesuffix(".npy")
-                if name == member:
-                    raise DataError(f"{path}: {member!r} inside it is not an array (.npy)")
-                with archive.open(member) as stream:
-                    arrays[name] = _read_npy(stream, path, name)
-    except (zipfile.BadZipFile, zlib.error, RuntimeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is damaged or cut off: {error}") from error
-    if not arrays:
-        raise DataError(f"{path} holds no arrays")
-    return arrays
+    return _read_members(file, path, _read_header)
 
 
 def freeze(
@@ -90,16 +97,51 @@ def freeze(
     return MappingProxyType(arrays)
 
 
+def _read_members(
+    file: IO[bytes],
+    path: Path,
+    read: Callable[[Any, Path, str], Read],
+    names: Collection[str] | None = None,
+) -> dict[str, Read]:
+    members = {}
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.namelist():
+                name = member.removesuffix(".npy")
+                if name == member:
+                    raise DataError(f"{path}: {member!r} inside it is not an array (.npy)")
+                if names is None or name in names:
+                    with archive.open(member) as stream:
+                        members[name] = read(stream, path, name)
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged or cut off: {error}") from error
+    if not members:
+        raise DataError(f"{path} holds no arrays")
+    return members
+
+
 def _read_npy(stream: Any, path: Path, name: str) -> np.ndarray:  # anything that reads bytes
     try:
         return np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, SyntaxError, EOFError, OverflowError, MemoryError, tokenize.TokenError) as error:
+    except DAMAGES as error:
         if "Object arrays" in str(error):
             raise DataError(
                 f"{path}: array {name!r} holds Python objects, which are refused because loading them can "
                 "run any code; save it as numbers or fixed-length text"
             ) from error
         raise DataError(f"{path}: array {name!r} is damaged or cut off: {error}") from error
+
+
+def _read_header(stream: Any, path: Path, name: str) -> tuple[np.dtype, tuple[int, ...]]:
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
+        shape, _, dtype = read(stream)
+    except DAMAGES as error:
+        raise DataError(f"{path}: array {name!r} is damaged or cut off: {error}") from error
+    return dtype, shape
 
 
 def _what_else(start: bytes) -> str:

@@ -159,7 +159,7 @@ ENTRIES = (
         read=read_named_arrays,
         notes="Not DeepMind's bytes: a few pixels differ in some pictures; report figures as "
         "'dSprites replica'. Unpack with numpy.unpackbits(imgs_packed[...], axis=-1). Orientations 0 and "
-        "39 are the same.",
+        "39 are the same. datasets.sprites() draws the same pictures, in any size, and needs no file.",
     ),
     Entry(
         name="dsprites-frames",

@@ -50,6 +50,23 @@ class BinaryImages:
 
 
 @dataclass(frozen=True)
+class Sprites:
+    """Small pictures of zeros and ones, each made from known factors.
+
+    Attributes:
+        classes: The class of each factor, from 0, one row a picture.
+        factor_sizes: How many classes each factor has in the whole grid; not all need occur.
+    """
+
+    images: UInt8[np.ndarray, "picture size size"]
+    classes: Int[np.ndarray, "picture factor"]
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    licence: str
+    source: str
+
+
+@dataclass(frozen=True)
 class Regression:
     """A table to regress on, with its standard splits; x and y are in original units.
 

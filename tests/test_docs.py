@@ -14,6 +14,7 @@ WHICH_PART = (slice(0, 2), slice(2, 3), slice(3, 4))  # a JAX function, a forest
     [("README.md", 0), ("docs/datasets.md", 2), ("docs/getting-started.md", 1), ("docs/latent.md", 1)]
     + [("docs/estimators.md", number) for number in range(6)]
     + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
+    + [("docs/disentanglement.md", None)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
     + [("docs/your-own-estimator.md", number) for number in range(3)]

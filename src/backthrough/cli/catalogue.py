@@ -7,7 +7,7 @@ from rich.table import Table
 from backthrough.cli.main import COMMANDS
 from backthrough.recipes import RECIPES
 
-TASKS = ("density", "forecast", "regress", "gaps", "tune", "explain")
+TASKS = ("density", "forecast", "regress", "gaps", "disentangle", "tune", "explain")
 
 
 def main(arguments: list[str]) -> int:

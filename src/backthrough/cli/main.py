@@ -34,6 +34,11 @@ COMMANDS = {
     "forecast": Command("forecast", "forecast SERIES.csv", "how your own irregular series go on"),
     "regress": Command("regress", "regress TABLE.csv", "a column of your own table, with error bars"),
     "gaps": Command("gaps", "gaps RUN|M:F", "is a VAE's encoder the problem, or its family of posteriors?"),
+    "disentangle": Command(
+        "disentangle",
+        "disentangle CODES.npz F.csv",
+        "which factor does each latent of your codes tell of? MIG, DCI, SAP and others",
+    ),
     "tune": Command(
         "tune",
         "tune MODULE:FUNCTION",

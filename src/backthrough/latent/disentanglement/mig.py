@@ -115,6 +115,7 @@ def plot_shares(axes: Axes, information: MutualInformation, names: Sequence[str]
     """The heat map of I(z_j; v) / H(v), a row for each factor."""
     share = (information.values / information.entropies).T
     image = axes.imshow(share, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+    axes.grid(False)
     axes.set_yticks(range(len(names)), names)
     axes.set_xticks(range(share.shape[1]))
     axes.set(xlabel="latent", title="share of each factor that each latent tells, I / H")

@@ -37,6 +37,7 @@ from backthrough.latent.disentanglement import (
     read_factors,
     sap,
     tc_decomposition,
+    traverse,
 )
 from backthrough.latent.evaluation import evaluate_bound
 from backthrough.latent.flow_posteriors import AuxiliaryFlow, AuxiliaryFlowEncoder, FlowEncoder
@@ -139,4 +140,5 @@ __all__ = [
     "sap",
     "simulate",
     "tc_decomposition",
+    "traverse",
 ]

@@ -118,6 +118,11 @@ RECIPES = {
             "The posterior that the importance-weighted bound trains, beside the true one and the encoder's",
         ),
         Recipe(
+            "tcvae-dsprites",
+            "latent.tcvae_dsprites",
+            "Beta-TCVAE beside beta-VAE on sprites whose factors are known: MIG, ELBO, total correlation",
+        ),
+        Recipe(
             "latent-ode-spirals",
             "latent.spirals",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",

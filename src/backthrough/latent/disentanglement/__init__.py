@@ -23,6 +23,7 @@ from backthrough.latent.disentanglement.objectives import (
 )
 from backthrough.latent.disentanglement.report import Disentanglement, metrics
 from backthrough.latent.disentanglement.sap import SAP, sap
+from backthrough.latent.disentanglement.traversals import traverse
 from backthrough.latent.disentanglement.votes import (
     BetaVAEScore,
     FactorVAEScore,
@@ -65,4 +66,5 @@ __all__ = [
     "read_factors",
     "sap",
     "tc_decomposition",
+    "traverse",
 ]

@@ -19,6 +19,7 @@ from backthrough.latent import (
     elbo,
     evaluate_bound,
     iwae,
+    traverse,
 )
 from backthrough.recipes.configs import with_saved
 from backthrough.recipes.digits import Digits, binarise, load_digits
@@ -242,10 +243,8 @@ def draw(
     )
     divergences = jax.vmap(lambda x: encoder(x).kl_from_standard_normal())(jnp.asarray(test[:500]))
     used = np.argsort(-np.asarray(divergences.mean(0)))[:8]
-    walk = jnp.linspace(-2.5, 2.5, 12)
-    start = posterior.mean[0]
-    paths = jnp.stack([jnp.stack([start.at[unit].set(value) for value in walk]) for unit in used])
-    images = jax.vmap(jax.vmap(model.mean))(paths).reshape(len(used), len(walk), *shape)
+    walks = traverse(model.mean, posterior.mean[0], latents=used.tolist())
+    images = walks.reshape(*walks.shape[:2], *shape)
     run.figures.save_images(
         "traversals",
         np.asarray(images),

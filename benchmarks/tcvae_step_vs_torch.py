@@ -2,9 +2,9 @@
 
     python benchmarks/tcvae_step_vs_torch.py --torch-python PATH
 
-The model of the recipe tcvae-dsprites: 256 pixels, two hidden layers of 128, ten latents, batches of 256. Rounds
-of both are interleaved, each in a process of its own, with as many threads as there are cores. The last line is
-JSON for the results table.
+The model of the recipe tcvae-dsprites: 256 pixels, two hidden layers of 128, ten latents, batches of 256.
+Rounds of both are interleaved, each in a process of its own, with as many threads as there are cores. The last
+line is JSON for the results table.
 """
 
 import argparse
@@ -69,7 +69,8 @@ def main() -> None:
 
 def theirs(peer: subprocess.Popen) -> float:
     """Seconds of as many steps of the other process."""
-    assert peer.stdin is not None and peer.stdout is not None
+    assert peer.stdin is not None
+    assert peer.stdout is not None
     peer.stdin.write(f"{STEPS}\n")
     peer.stdin.flush()
     return float(peer.stdout.readline())
@@ -95,7 +96,7 @@ def ours_of(pixels: np.ndarray):
             x = data[jax.random.randint(row_key, (BATCH,), 0, len(data))]
 
             def loss(modules):
-                return -beta_tcvae(*modules, x, key=noise_key, beta=BETA).values.mean()
+                return -beta_tcvae(modules[0], modules[1], x, key=noise_key, beta=BETA).values.mean()
 
             modules = eqx.combine(arrays, rest)
             updates, memory = optimiser.update(eqx.filter_grad(loss)(modules), memory)

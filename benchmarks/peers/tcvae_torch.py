@@ -1,8 +1,8 @@
-"""A beta-TCVAE of `tcvae_step_vs_torch.py` in torch: trains as many steps as each line of standard input says.
+"""The beta-TCVAE of `tcvae_step_vs_torch.py` in torch: trains as many steps as each line of input says.
 
     python benchmarks/peers/tcvae_torch.py FILE.npz THREADS
 
-Needs torch, and no JAX. The loop is that of the method's public code: Adam, the decomposed objective, one batch.
+Needs torch, and no JAX. The loop is that of the method's public code.
 """
 
 # pyright: reportMissingImports=false
@@ -10,6 +10,7 @@ Needs torch, and no JAX. The loop is that of the method's public code: Adam, the
 import math
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 def network(*sizes: int) -> torch.nn.Sequential:
     """Linear layers with ReLU between them."""
     layers = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
     return torch.nn.Sequential(*layers[:-1])
 

@@ -3,8 +3,8 @@
     python benchmarks/tcvae_step_vs_torch.py --torch-python PATH
 
 The model of the recipe tcvae-dsprites: 256 pixels, two hidden layers of 128, ten latents, batches of 256.
-Rounds of both are interleaved, each in a process of its own, with as many threads as there are cores. The last
-line is JSON for the results table.
+Rounds of both are interleaved, each in a process of its own, with as many threads as there are cores. The
+last line is JSON for the results table.
 """
 
 import argparse

@@ -48,16 +48,18 @@ def test_scores_of_files(folder, capsys):
     ("words", "message"),
     [
         ((), "needs CODES.npz and FACTORS.csv"),
-        (("codes.npz", "factors.csv"), "cut it by bins={'angle': 20}"),
+        (("codes.npz", "factors.csv"), "bins={'angle': 20}"),
         (("codes.npz", "factors.csv", "--bins", "angle"), "NAME=NUMBER, such as angle=20"),
         (("codes.npz", "factors.csv", "--bins", "angel=5"), "angle"),
         (("other.npz", "factors.csv", "--factors", "shape"), r"must hold one array of means.*holds x \(3,\)"),
+        (("spread.npz", "factors.csv", "--factors", "shape"), "holds spread, of the shape of the means"),
         (("codes.npz", "gap.csv"), "gap.csv line 3: factor 'shape' is missing"),
         (("codes.npz", "short.csv"), "400 rows and labels 4"),
     ],
 )
 def test_wrong_use_is_named(folder, capsys, words, message):
     np.savez("other.npz", x=np.zeros(3))
+    np.savez("spread.npz", mu=MEANS, spread=MEANS)
     (folder / "gap.csv").write_text("shape,colour\na,1\n,2\n")
     (folder / "short.csv").write_text("shape\na\nb\na\nb\n")
     assert disentangle(*words, *(["--run-dir", "run"] if words else [])) in (1, 2)

@@ -1,6 +1,7 @@
 """`backthrough disentangle CODES.npz FACTORS.csv`."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -109,6 +110,15 @@ def _codes(path: str) -> tuple[Any, Any]:
     kinds = [(kind, name) for kind, names in SCALES.items() for name in names if name in arrays]
     if len(kinds) > 1:
         raise ArgumentError(f"{path} holds {' and '.join(name for _, name in kinds)}: keep one of them")
+    others = [name for name in arrays if name not in (found[0], *(own for _, own in kinds))]
+    alike = [name for name in others if arrays[name].shape == means.shape]
+    if not kinds and alike:
+        raise ArgumentError(
+            f"{path} holds {alike[0]}, of the shape of the means: if these are scales, name them scales, "
+            "log_scales, variances or log_variances; if not, leave them out"
+        )
+    if others:
+        print(f"backthrough: not used of {path}: {', '.join(others)}", file=sys.stderr)
     if not kinds:
         return means, None
     kind, name = kinds[0]

@@ -134,9 +134,9 @@ def test_tables_and_continuous_factors():
 @pytest.mark.parametrize(
     ("factors", "options", "message"),
     [
-        (np.linspace(0, 1, 600), {}, r"continuous; cut it by bins=\{'factor 0': 20\}"),
-        (np.zeros(600), {}, "the same value, .*0.0.*, in every row"),
-        (np.arange(600), {}, "another value in every one of 600 rows"),
+        (np.linspace(0, 1, 600), {}, r"600 values in 600 rows, .*bins=\{'factor 0': 20\}"),
+        (np.zeros(600), {}, "the same value, 0.0, in every row"),
+        (np.arange(600) // 1.5, {}, "400 values in 600 rows, too few rows for each"),
         (np.zeros((10, 2)), {}, "same value|600 codes and 10 rows"),
         (np.arange(10) % 2, {}, "600 codes and 10 rows"),
         (np.arange(600) % 2, {"names": ["a", "b"]}, "1 different names"),

@@ -94,21 +94,17 @@ def _classes(name: str, column: np.ndarray, n_bins: int | None) -> tuple[np.ndar
     if n_bins is not None:
         n_bins = check_integer(f"bins of {name!r}", n_bins, minimum=2)
         column = _binned(name, column, n_bins)
-    elif column.dtype.kind in "fc" and len(np.unique(column)) == len(column):
-        raise DataError(
-            f"factor {name!r} has another value in every one of {len(column):,} rows: it is continuous; cut "
-            f"it by bins={{{name!r}: 20}}"
-        )
     try:
         values, labels = np.unique(column, return_inverse=True)
     except TypeError:  # values of different types have no order
         labels, found = pd.factorize(column)
         values = np.asarray(found)
     if len(values) == 1:
-        raise DataError(f"factor {name!r} has the same value, {values[0]!r}, in every row: leave it out")
-    if len(values) == len(column):
+        raise DataError(f"factor {name!r} has the same value, {values[0]}, in every row: leave it out")
+    if 2 * len(values) > len(column):
         raise DataError(
-            f"factor {name!r} has another value in every one of {len(column):,} rows: leave it out"
+            f"factor {name!r} has {len(values):,} values in {len(column):,} rows, too few rows for each: cut "
+            f"it by bins={{{name!r}: 20}} if it is continuous, or leave it out"
         )
     return values, labels.reshape(-1).astype(np.int64)
 

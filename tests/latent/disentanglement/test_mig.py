@@ -153,3 +153,15 @@ def test_bad_factors_are_named(factors, options, message):
 def test_one_latent_has_no_gap():
     with pytest.raises(ArgumentError, match="these codes have one"):
         mig(coded(np.zeros((4, 1)), 1.0), [0, 0, 1, 1])
+
+
+def test_a_factor_that_weights_leave_one_value_of_is_named():
+    codes, labels = some(80)
+    with pytest.raises(DataError, match="'factor 1' has one value among examples of weight above 0"):
+        mig(Codes(codes.means, codes.scales, weights=labels[:, 1] == 0), labels)
+
+
+def test_weights_of_any_size():
+    codes, labels = some(80)
+    large = Codes(codes.means, codes.scales, weights=np.full(80, 1e308))
+    np.testing.assert_allclose(mig(large, labels).gaps, mig(codes, labels).gaps, rtol=1e-6)

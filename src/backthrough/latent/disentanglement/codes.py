@@ -61,8 +61,9 @@ class Codes:
         if (weights < 0).any():
             row = int(np.argmax(weights < 0))
             raise DataError(f"weights must not be negative, and example {row} has {weights[row]:g}")
-        if weights.sum() == 0:
+        if not weights.any():
             raise DataError("weights are all zero")
+        weights = weights / weights.max()  # first, since the sum of large ones is infinite
         object.__setattr__(self, "means", means)
         object.__setattr__(self, "scales", scales)
         object.__setattr__(self, "weights", weights / weights.sum())

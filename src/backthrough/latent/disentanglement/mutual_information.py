@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import ndtri
 
-from backthrough.core import ArgumentError, check_integer
+from backthrough.core import ArgumentError, DataError, check_integer
 from backthrough.latent.disentanglement.codes import Codes
 from backthrough.latent.disentanglement.factors import Factors
 from backthrough.train import ProgressBar
@@ -52,17 +52,21 @@ def mutual_information(codes: Codes, factors: Factors, *, n_cells: int = 512) ->
 
     Raises:
         ArgumentError: for a wrong number of cells or examples.
+        DataError: for a factor of one value, where weights leave no other.
     """
     n_cells = check_integer("n_cells", n_cells, minimum=8)
     if n_cells % 4:
         raise ArgumentError(f"n_cells must be a multiple of 4, got {n_cells}")
     if len(factors.labels) != codes.n:
         raise ArgumentError(f"there are {codes.n:,} codes and {len(factors.labels):,} rows of factors")
+    p = factors.probabilities(codes.weights)
+    for name, own in zip(factors.names, p, strict=True):
+        if (own > 0).sum() < 2:
+            raise DataError(f"factor {name!r} has one value among examples of weight above 0: leave it out")
     masses, halves = _masses(codes, factors, n_cells)
     fine = np.stack([_between(own) for own in masses], axis=1)
     coarse = np.stack([_between(own) for own in halves], axis=1)
     rounding = 30 * float(jnp.finfo(jnp.result_type(float)).eps)
-    p = factors.probabilities(codes.weights)
     entropies = np.array([-np.sum(own[own > 0] * np.log(own[own > 0])) for own in p])
     return MutualInformation(fine, np.maximum(fine - coarse, 0.0) + rounding, entropies)
 

@@ -29,11 +29,11 @@ def test_closed_form():
     assert report.index_code_mi_error < 0.05 > report.total_correlation_error
 
 
-@pytest.mark.parametrize("scale", [1e-2, 1e-5])
-@pytest.mark.parametrize("shift", [0.0, 1e4])
-def test_narrow_codes_of_independent_bits(scale, shift):
+@pytest.mark.parametrize("unit", [1e-45, 1.0, 1e60])
+@pytest.mark.parametrize(("scale", "shift"), [(1e-2, 0.0), (1e-5, 1e4)])
+def test_narrow_codes_of_independent_bits(scale, shift, unit):
     """Corners of a cube: every draw has log q(z | n) - log q(z) = ln 8, and log q(z) is their sum."""
-    codes = Codes(CUBE + shift, np.full(CUBE.shape, scale))
+    codes = Codes((CUBE + shift) * unit, np.full(CUBE.shape, scale) * unit)
     report = tc_decomposition(codes, key=jax.random.key(1), n_samples=50)
     np.testing.assert_allclose(report.index_code_mi, np.log(8), rtol=1e-5)
     np.testing.assert_allclose(report.total_correlation, 0, atol=1e-4)

@@ -55,18 +55,18 @@ class Codes:
                 "codes without a spread have no density (mig_binned takes their means alone)"
             )
         n = len(means)
-        weights = np.ones(n) if weights is None else _numbers("weights", weights)
-        if weights.shape != (n,):
-            raise ArgumentError(f"weights must have shape ({n},), one for each example, got {weights.shape}")
-        if (weights < 0).any():
-            row = int(np.argmax(weights < 0))
-            raise DataError(f"weights must not be negative, and example {row} has {weights[row]:g}")
-        if not weights.any():
+        p = np.ones(n) if weights is None else _numbers("weights", weights)
+        if p.shape != (n,):
+            raise ArgumentError(f"weights must have shape ({n},), one for each example, got {p.shape}")
+        if (p < 0).any():
+            row = int(np.argmax(p < 0))
+            raise DataError(f"weights must not be negative, and example {row} has {p[row]:g}")
+        if not p.any():
             raise DataError("weights are all zero")
-        weights = weights / weights.max()  # first, since the sum of large ones is infinite
+        p = p / p.max()  # first, since the sum of large ones is infinite
         object.__setattr__(self, "means", means)
         object.__setattr__(self, "scales", scales)
-        object.__setattr__(self, "weights", weights / weights.sum())
+        object.__setattr__(self, "weights", p / p.sum())
 
     @classmethod
     def encode(cls, encoder: Encoder, x: Data, *, at_once: int = 1000) -> "Codes":

@@ -140,6 +140,9 @@ def _at_draws(codes: Codes, own: np.ndarray, offset: np.ndarray) -> tuple[np.nda
     """
     used = np.flatnonzero(codes.weights)
     centre = codes.weights @ codes.means
+    unit = np.maximum(
+        np.abs(codes.means - centre).max(0), codes.scales.max(0)
+    )  # for single precision's range
     n_chunks = -(-len(used) // EXAMPLES_AT_ONCE)
     size = -(-len(used) // n_chunks)
     missing = n_chunks * size - len(used)
@@ -149,8 +152,8 @@ def _at_draws(codes: Codes, own: np.ndarray, offset: np.ndarray) -> tuple[np.nda
         return jnp.asarray(padded.reshape(n_chunks, size, *values.shape[1:]), jnp.result_type(float))
 
     mixture = (
-        chunked(codes.means[used] - centre, 0.0),
-        chunked(np.log(codes.scales[used]), 0.0),
+        chunked((codes.means[used] - centre) / unit, 0.0),
+        chunked(np.log(codes.scales[used] / unit), 0.0),
         chunked(np.log(codes.weights[used]), -np.inf),
     )
     joints, marginals = [], []
@@ -160,12 +163,13 @@ def _at_draws(codes: Codes, own: np.ndarray, offset: np.ndarray) -> tuple[np.nda
             rows = np.minimum(
                 np.arange(start, start + DRAWS_AT_ONCE), n - 1
             )  # one program serves the rest too
-            joint, marginal = _mixture(jnp.asarray(own[rows] - centre), jnp.asarray(offset[rows]), mixture)
+            drawn = (jnp.asarray((own[rows] - centre) / unit), jnp.asarray(offset[rows] / unit))
+            joint, marginal = _mixture(*drawn, mixture)
             rest = min(DRAWS_AT_ONCE, n - start)
             joints.append(np.asarray(joint, np.float64)[:rest])
             marginals.append(np.asarray(marginal, np.float64)[:rest])
             bar.update(start + rest)
-    return np.concatenate(joints), np.concatenate(marginals)
+    return np.concatenate(joints) - np.log(unit).sum(), np.concatenate(marginals) - np.log(unit)
 
 
 @jax.jit

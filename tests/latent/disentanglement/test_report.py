@@ -56,3 +56,8 @@ def test_bad_arguments_are_named():
         metrics(Codes(PERFECT.means, PERFECT.scales, weights=np.arange(1500)), LABELS)
     with pytest.raises((ArgumentError, DataError), match="1500 rows and labels 10"):
         metrics(PERFECT, LABELS[:10])
+
+
+def test_codes_in_small_units_have_no_votes_and_it_says_so():
+    found = metrics(1e-3 * PERFECT.means, LABELS, n_rows=300)
+    assert "factor_vae_score takes min_std" in found.missing["FactorVAE score"]

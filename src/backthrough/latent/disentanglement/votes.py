@@ -96,14 +96,11 @@ def factor_vae_score(
         >>> factor_vae_score(labels.astype(float), labels, n_train=300, n_test=300).per_factor
         array([1., 1., 1.])
     """
-    means, labels = check_arrays(means, labels)
-    check_two_factors(labels, "factor_vae_score")
+    means, labels, groups = _check("factor_vae_score", means, labels, n_train, n_test, batch_size, fewest=2)
     n_factors, n_latents = labels.shape[1], means.shape[1]
-    n_train, n_test, batch_size = _check_numbers(n_train, n_test, batch_size, n_factors, fewest_rows=2)
     if not 0 <= min_std < np.inf:
         raise ArgumentError(f"min_std must be finite and at least 0, got {min_std!r}")
     rng = np.random.default_rng(seed_of(random_state))
-    groups = [_groups(factor, k) for k, factor in enumerate(labels.T)]
     is_active = (means.std(0, ddof=1) >= min_std) & (np.ptp(means, axis=0) > 0)
     counts = [np.zeros((n_latents, n_factors), np.int64) for _ in range(2)]
     if is_active.any():
@@ -152,12 +149,9 @@ def beta_vae_score(
         >>> beta_vae_score(labels.astype(float), labels, n_train=300, n_test=300).per_factor
         array([1., 1., 1.])
     """
-    means, labels = check_arrays(means, labels)
-    check_two_factors(labels, "beta_vae_score")
+    means, labels, groups = _check("beta_vae_score", means, labels, n_train, n_test, batch_size, fewest=1)
     n_factors = labels.shape[1]
-    n_train, n_test, batch_size = _check_numbers(n_train, n_test, batch_size, n_factors, fewest_rows=1)
     rng = np.random.default_rng(seed_of(random_state))
-    groups = [_groups(factor, k) for k, factor in enumerate(labels.T)]
     codes = standardised(means)
     shared = np.concatenate([np.arange(n_train) % n_factors, np.arange(n_test) % n_factors])
     differences = np.empty((n_train + n_test, means.shape[1]))
@@ -174,14 +168,16 @@ def beta_vae_score(
     return BetaVAEScore(test, float(test.mean()), train)
 
 
-def _check_numbers(
-    n_train: int, n_test: int, batch_size: int, n_factors: int, *, fewest_rows: int
-) -> tuple[int, int, int]:
-    return (
-        check_integer("n_train", n_train, minimum=n_factors),
-        check_integer("n_test", n_test, minimum=n_factors),
-        check_integer("batch_size", batch_size, minimum=fewest_rows),
-    )
+def _check(
+    name: str, means: Any, labels: Any, n_train: int, n_test: int, batch_size: int, *, fewest: int
+) -> tuple[Float[np.ndarray, "n latent"], Int[np.ndarray, "n factor"], list[Groups]]:
+    """What both scores ask of their arguments, and the rows by the values of each factor."""
+    means, labels = check_arrays(means, labels)
+    check_two_factors(labels, name)
+    check_integer("n_train", n_train, minimum=labels.shape[1])
+    check_integer("n_test", n_test, minimum=labels.shape[1])
+    check_integer("batch_size", batch_size, minimum=fewest)
+    return means, labels, [_groups(factor, k) for k, factor in enumerate(labels.T)]
 
 
 def _groups(factor: Int[np.ndarray, "n"], number: int) -> Groups:

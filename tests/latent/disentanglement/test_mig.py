@@ -155,6 +155,49 @@ def test_one_latent_has_no_gap():
         mig(coded(np.zeros((4, 1)), 1.0), [0, 0, 1, 1])
 
 
+def test_a_value_that_fills_a_bin_has_it_alone():
+    zeros = np.r_[np.zeros(600), np.random.default_rng(0).uniform(0.1, 1, 400)]
+    for sign in (1, -1):
+        assert sorted(np.bincount(read_factors(sign * zeros, bins={"factor 0": 4}).labels[:, 0])) == [
+            150,
+            250,
+            600,
+        ]
+        assert sorted(np.bincount(read_factors(sign * zeros, bins={"factor 0": 2}).labels[:, 0])) == [
+            400,
+            600,
+        ]
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.01, 0.001, 1e-6])
+def test_errors_cover_what_cells_cannot_resolve(scale):
+    """Other than halving shows: two codes of each value pair, further apart than they are wide."""
+    rng = np.random.default_rng(0)
+    labels = np.c_[rng.integers(0, 5, 400), rng.integers(0, 3, 400)]
+    codes = coded(labels + 0.4 * rng.normal(size=(400, 2)), scale)
+    coarse, fine = (mig(codes, labels, n_cells=n) for n in (64, 4096))
+    assert (np.abs(coarse.gaps - fine.gaps) < coarse.errors + fine.errors).all()
+
+
+def test_the_last_word_is_that_a_narrow_code_tells_everything():
+    labels = np.random.default_rng(0).integers(0, 3, (3000, 2))
+    codes = coded(np.random.default_rng(1).normal(size=(3000, 2)), 1e-9)
+    found = mutual_information(codes, read_factors(labels))
+    assert (found.values + found.errors > 0.999 * found.entropies).all()
+
+
+@pytest.mark.parametrize("place", [1e7, 1e12, 1e300])
+def test_one_code_far_away_leaves_the_others_their_digits(place):
+    codes, labels = some(60)
+    means = codes.means.copy()
+    means[-1] = place
+    near = means.copy()
+    near[-1] = 1e3
+    far, reference = (mig(Codes(own, codes.scales), labels) for own in (means, near))
+    assert (np.abs(far.gaps - reference.gaps) < far.errors + reference.errors).all()
+    assert (far.errors < 0.02).all()
+
+
 def test_a_factor_that_weights_leave_one_value_of_is_named():
     codes, labels = some(80)
     with pytest.raises(DataError, match="'factor 1' has one value among examples of weight above 0"):

@@ -58,7 +58,7 @@ class Decomposition:
         nats = [self.index_code_mi, self.total_correlation, self.dimension_wise_kl, self.kl]
         errors = [self.index_code_mi_error, self.total_correlation_error, self.dimension_wise_kl_error, 0.0]
         return pd.DataFrame(
-            {"nats": nats, "standard error": errors}, index=[*PARTS, "their sum: the mean KL"]
+            {"nats": nats, "standard error": errors}, index=[*PARTS, "mean KL, in closed form"]
         )
 
     def numbers(self) -> list[Number]:

@@ -93,6 +93,10 @@ def _classes(name: str, column: np.ndarray, n_bins: int | None) -> tuple[np.ndar
         raise DataError(f"factor {name!r} has no value at example {int(np.argmax(missing))}")
     if n_bins is not None:
         n_bins = check_integer(f"bins of {name!r}", n_bins, minimum=2)
+        if 2 * n_bins > len(column):
+            raise ArgumentError(
+                f"bins of {name!r} must be at most {len(column) // 2}, half of the rows, got {n_bins}"
+            )
         column = _binned(name, column, n_bins)
     try:
         values, labels = np.unique(column, return_inverse=True)
@@ -117,5 +121,8 @@ def _binned(name: str, column: np.ndarray, n_bins: int) -> np.ndarray:
         raise DataError(f"factor {name!r} holds no numbers, and bins are cut from numbers") from None
     if not np.isfinite(numbers).all():
         raise DataError(f"factor {name!r} is not finite at example {int(np.argmax(~np.isfinite(numbers)))}")
-    edges = np.unique(np.quantile(numbers, np.arange(1, n_bins) / n_bins))
+    edges = np.quantile(numbers, np.arange(1, n_bins) / n_bins)
+    # A value that fills a bin, or is the smallest, is cut off from those above it too.
+    full = np.concatenate([edges[1:][edges[1:] == edges[:-1]], edges[edges == numbers.min()]])
+    edges = np.unique(np.concatenate([edges, np.nextafter(full, np.inf)]))
     return np.searchsorted(edges, numbers, side="right")

@@ -92,8 +92,6 @@ def mig(
         >>> mig(Codes(grid, np.full(grid.shape, 0.05)), grid).mean.__round__(4)
         1.0
     """
-    if codes.latent_size < 2:
-        raise ArgumentError("the gap is between the two best latents, and these codes have one")
     known = read_factors(factors, names=names, bins=bins)
     found = mutual_information(codes, known, n_cells=n_cells)
     gaps, errors = gap_of(found)
@@ -104,7 +102,12 @@ def gap_of(information: MutualInformation) -> tuple[np.ndarray, np.ndarray]:
     """The gap of each factor over its entropy, and how far the cells may have moved it.
 
     The true values lie between I and I plus its error, so that the second best may rise, or the best.
+
+    Raises:
+        ArgumentError: if there is one latent.
     """
+    if len(information.values) < 2:
+        raise ArgumentError("the gap is between the two best latents, and these codes have one")
     best = np.sort(information.values, axis=0)[-2:]
     highest = np.sort(information.values + information.errors, axis=0)[-2:]
     gaps = (best[1] - best[0]) / information.entropies

@@ -5,6 +5,10 @@ posterior in each cell is a difference of two normal distribution functions, so 
 sampling. By the data-processing inequality it is at most I(z_j; v) for any cells, and finer cells can only
 raise it; a part of the cuts are quantiles, so that every scale is served, also where codes lie
 far apart.
+
+What is still missing is estimated in two parts. Where cells are finer than the posteriors in them, halving
+their number shows it. Where they are not, halving shows nothing: all that v could still be told there, H(v)
+given the cell, may be missing.
 """
 
 import itertools
@@ -15,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import ndtri
+from scipy.special import entr, ndtri
 
 from backthrough.core import ArgumentError, DataError, check_integer
 from backthrough.latent.disentanglement.codes import Codes
@@ -25,6 +29,7 @@ from backthrough.train import ProgressBar
 EXAMPLES_AT_ONCE = 4096
 DRAWS_FOR_EDGES = 2**16
 MASS_OUTSIDE = 1e-3  # of cells of equal width, on either side
+FARTHEST = 1e30  # in units of the middle half
 
 
 class MutualInformation(NamedTuple):
@@ -32,8 +37,9 @@ class MutualInformation(NamedTuple):
 
     Attributes:
         values: I(z_j; v), from below, shape (latent, factor).
-        errors: Twice what halving the number of cells takes from it, which is about six times what is still
-            missing where cells are fine enough, and rounding.
+        errors: How far I(z_j; v) may be above that: twice what halving the number of cells takes from it
+            (about six times what is missing where cells are fine enough), the entropy of v that is left
+            within cells, as far as they are wider than posteriors that lie in them, and rounding.
         entropies: H(v), shape (factor,).
     """
 
@@ -63,12 +69,14 @@ def mutual_information(codes: Codes, factors: Factors, *, n_cells: int = 512) ->
     for name, own in zip(factors.names, p, strict=True):
         if (own > 0).sum() < 2:
             raise DataError(f"factor {name!r} has one value among examples of weight above 0: leave it out")
-    masses, halves = _masses(codes, factors, n_cells)
+    masses, halves, narrow = _masses(codes, factors, n_cells)
     fine = np.stack([_between(own) for own in masses], axis=1)
     coarse = np.stack([_between(own) for own in halves], axis=1)
+    hidden = np.stack([(narrow * _entropies_within(own)).sum(1) for own in masses], axis=1)
     rounding = 30 * float(jnp.finfo(jnp.result_type(float)).eps)
-    entropies = np.array([-np.sum(own[own > 0] * np.log(own[own > 0])) for own in p])
-    return MutualInformation(fine, 2 * np.maximum(fine - coarse, 0.0) + rounding, entropies)
+    entropies = np.array([entr(own).sum() for own in p])
+    missing = np.minimum(2 * np.maximum(fine - coarse, 0.0) + hidden, np.maximum(entropies - fine, 0.0))
+    return MutualInformation(fine, missing + rounding, entropies)
 
 
 def _between(masses: np.ndarray) -> np.ndarray:
@@ -79,18 +87,35 @@ def _between(masses: np.ndarray) -> np.ndarray:
     return np.maximum(terms.sum((1, 2)), 0.0)
 
 
-def _masses(codes: Codes, factors: Factors, n_cells: int) -> tuple[list, list]:
-    """p(v, cell of z_j) of each factor, shape (latent, value, cell), and of half as many cells."""
+def _entropies_within(masses: np.ndarray) -> np.ndarray:
+    """H(v) given the cell, shape (latent, cell)."""
+    masses = np.maximum(masses, 0.0)  # differences are rounded
+    of_cell = masses.sum(1, keepdims=True)
+    return entr(masses / np.where(of_cell > 0, of_cell, 1.0)).sum(1)
+
+
+def _masses(codes: Codes, factors: Factors, n_cells: int) -> tuple[list, list, np.ndarray]:
+    """p(v, cell of z_j) of each factor, shape (latent, value, cell), and of half as many cells.
+
+    And, shape (latent, cell), the mass of posteriors that are too narrow for the cell that it lies in.
+    """
     sizes = [len(own) for own in factors.values]
     first = [0, *itertools.accumulate(sizes)]
     labels = factors.labels + np.array(first[:-1])
     # Rounding to single precision must not depend on where a latent lies, or on its unit.
-    centre = codes.means.mean(0)
-    unit = np.maximum(np.abs(codes.means - centre).max(0), codes.scales.max(0))
+    # The unit is that of the middle half, since one code far away must not take the digits of all others.
+    centre = np.median(codes.means, axis=0)
+    unit = np.maximum(
+        np.subtract(*np.quantile(codes.means, [0.75, 0.25], axis=0)), np.median(codes.scales, axis=0)
+    )
     means, scales = (codes.means - centre) / unit, codes.scales / unit
     dtype = jnp.result_type(float)
-    cuts, stays = zip(*(_cuts(*own, n_cells) for own in zip(means.T, scales.T, strict=True)), strict=True)
-    edges = jnp.asarray(np.stack(cuts), dtype)
+    # Single precision ends at 1e38, and 0 / 0 must not occur: what is so far away, or so narrow, stays so.
+    means = np.clip(means, -FARTHEST, FARTHEST).astype(dtype)
+    scales = np.clip(scales, 1 / FARTHEST, FARTHEST).astype(dtype)
+    columns = zip(means.T, scales.T, strict=True)
+    cuts, stays, narrow = zip(*(_cells(*own, codes.weights, n_cells) for own in columns), strict=True)
+    edges = jnp.asarray(np.stack(cuts))
     size = min(EXAMPLES_AT_ONCE, codes.n)
     total = np.zeros((codes.latent_size, first[-1], edges.shape[1] + 1))
     with ProgressBar("mutual information", codes.n) as bar:
@@ -100,14 +125,17 @@ def _masses(codes: Codes, factors: Factors, n_cells: int) -> tuple[list, list]:
             weights = np.where(np.arange(start, start + size) < stop, codes.weights[rows], 0.0)
             chunk = (means[rows], scales[rows], weights * codes.n)
             part = _sums(
-                *(jnp.asarray(own, dtype) for own in chunk), jnp.asarray(labels[rows]), edges, first[-1]
+                *(jnp.asarray(own, dtype) for own in chunk),
+                jnp.asarray(labels[rows]),
+                edges,
+                first[-1],
             )
             total += np.asarray(part, np.float64)
             bar.update(stop)
     total /= codes.n
     starts = [np.concatenate([[0], 1 + np.flatnonzero(own)]) for own in stays]
     half = np.stack([np.add.reduceat(own, start, axis=1) for own, start in zip(total, starts, strict=True)])
-    return np.split(total, first[1:-1], axis=1), np.split(half, first[1:-1], axis=1)
+    return np.split(total, first[1:-1], axis=1), np.split(half, first[1:-1], axis=1), np.stack(narrow)
 
 
 @jax.jit(static_argnums=5)
@@ -127,20 +155,25 @@ def _sums(
     return jax.lax.map(of_latent, (means.T, scales.T, edges))
 
 
-def _cuts(means: np.ndarray, scales: np.ndarray, n_cells: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where cells end, and which ends stay when there are half as many.
+def _cells(
+    means: np.ndarray, scales: np.ndarray, weights: np.ndarray, n_cells: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where cells end, which ends stay when there are half as many, and what is too narrow for each cell.
 
-    Half of them are quantiles of the mixture, half equally far from each other.
-
-    Quantiles are closer towards the tails, where ratios of densities are steep, and follow any scale. Equal
-    distances put cuts into what is empty between codes that lie in clusters.
+    Half of the ends are quantiles of the mixture, half equally far from each other. Quantiles are closer
+    towards the tails, where ratios of densities are steep, and follow any scale. Equal distances put ends
+    into what is empty between clusters. Too narrow are posteriors of a scale below half a cell's width.
     """
     levels = int(np.clip(-(-DRAWS_FOR_EDGES // len(means)), 8, 1024))
-    draws = means[:, None] + scales[:, None] * ndtri((np.arange(levels) + 0.5) / levels)
+    draws = means[:, None].astype(np.float64) + scales[:, None] * ndtri((np.arange(levels) + 0.5) / levels)
     half = n_cells // 2
     places = np.arange(1, half) / half
     quantiles = np.quantile(draws, 0.5 - 0.5 * np.cos(np.pi * places))
     low, high = np.quantile(draws, [MASS_OUTSIDE, 1 - MASS_OUTSIDE])
-    cuts = np.concatenate([quantiles, low + (high - low) * places])
+    cuts = np.concatenate([quantiles, low + (high - low) * places]).astype(means.dtype)
     order = np.argsort(cuts, kind="stable")
-    return cuts[order], np.tile(np.arange(1, half) % 2 == 0, 2)[order]
+    cuts = cuts[order]
+    cells = np.searchsorted(cuts, draws.astype(means.dtype))
+    is_narrow = 2 * scales[:, None] < np.diff(cuts, prepend=-np.inf, append=np.inf)[cells]
+    narrow = np.bincount(cells.ravel(), (is_narrow * (weights / levels)[:, None]).ravel(), len(cuts) + 1)
+    return cuts, np.tile(np.arange(1, half) % 2 == 0, 2)[order], narrow

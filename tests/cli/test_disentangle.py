@@ -55,12 +55,15 @@ def test_scores_of_files(folder, capsys):
         (("spread.npz", "factors.csv", "--factors", "shape"), "holds spread, of the shape of the means"),
         (("codes.npz", "gap.csv"), "gap.csv line 3: factor 'shape' is missing"),
         (("codes.npz", "short.csv"), "400 rows and labels 4"),
+        (("codes.npz", "bare.csv"), "bare.csv line 1 holds only numbers"),
+        (("codes.npz", "codes.npz"), "codes.npz is a zip file .* and a table in CSV is needed"),
     ],
 )
 def test_wrong_use_is_named(folder, capsys, words, message):
     np.savez("other.npz", x=np.zeros(3))
     np.savez("spread.npz", mu=MEANS, spread=MEANS)
     (folder / "gap.csv").write_text("shape,colour\na,1\n,2\n")
+    (folder / "bare.csv").write_text("0,1\n1,0\n")
     (folder / "short.csv").write_text("shape\na\nb\na\nb\n")
     assert disentangle(*words, *(["--run-dir", "run"] if words else [])) in (1, 2)
     assert re.search(message, capsys.readouterr().err)

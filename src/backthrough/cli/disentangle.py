@@ -133,8 +133,11 @@ def _factors(path: str, wanted: tuple[str, ...]) -> dict[str, Any]:
 
     from backthrough.core import DataError
     from backthrough.datasets import read_cells
+    from backthrough.datasets.tables import check_names
 
     cells = read_cells(path, columns=wanted)
+    if not wanted:
+        check_names(path, cells.names)
     columns = {}
     for name in wanted or cells.names:
         texts = cells.texts(name)

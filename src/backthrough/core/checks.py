@@ -49,7 +49,8 @@ def check_choice(name: str, value: str, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     if value in allowed:
         return value
-    nearest = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.5)
+    lower = {name.lower(): name for name in reversed(allowed)}
+    nearest = [lower[name] for name in difflib.get_close_matches(str(value).lower(), lower, n=1, cutoff=0.5)]
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
     raise ArgumentError(f"unknown {name} {value!r}{hint} (known: {', '.join(allowed)})")
 

@@ -104,6 +104,10 @@ def _read_members(
     names: Collection[str] | None = None,
 ) -> dict[str, Read]:
     members = {}
+    start = file.read(len(NPY_MAGIC))
+    file.seek(0)
+    if start == NPY_MAGIC:
+        raise DataError(f"{path} holds one array (.npy), and a .npz file of several is needed")
     try:
         with zipfile.ZipFile(file) as archive:
             for member in archive.namelist():

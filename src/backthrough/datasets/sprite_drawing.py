@@ -131,7 +131,7 @@ def sprites(
 
 
 def render_sprites(
-    classes: Integer[np.ndarray, "picture 5"],
+    classes: Integer[np.ndarray, "picture 5"] | Sequence[Sequence[int]],
     *,
     size: int = 64,
     sizes: Sequence[int] = DSPRITES_SIZES,
@@ -173,6 +173,7 @@ def render_sprites(
     """
     size = check_integer("size", size, minimum=1)
     sizes = _check_sizes(sizes)
+    classes = np.asarray(classes)
     if classes.ndim != 2 or classes.shape[1] != len(sizes) or classes.dtype.kind not in "iu":
         raise ArgumentError(
             f"classes must be whole numbers, five a picture ({', '.join(FACTOR_NAMES)}), got {classes.dtype} "

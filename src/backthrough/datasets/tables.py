@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from backthrough.core import ArgumentError, DataError, check_choice
+from backthrough.datasets.arrays import NPY_MAGIC, ZIP_MAGICS
 from backthrough.datasets.contents import Table
 
 DELIMITERS = (",", ";", "\t")
@@ -103,10 +104,8 @@ def _read(
     names = _check_header(path, header)
     for name in wanted:
         _check_column(path, name, names, role)
-    if not wanted and all(_is_number(name) for name in names):
-        raise DataError(
-            f"{path} line 1 holds only numbers ({', '.join(names[:4])}...); it must hold the column names"
-        )
+    if not wanted:
+        check_names(path, names)
     kept = only or names
     rows = [_numbers(path, line, cells, names, kept) for line, cells in records]
     if not rows:
@@ -119,6 +118,9 @@ def _decode(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    if content.startswith((NPY_MAGIC, *ZIP_MAGICS)):
+        what = "NumPy array" if content.startswith(NPY_MAGIC) else "zip file (such as .npz or .xlsx)"
+        raise DataError(f"{path} is a {what}, and a table in CSV is needed: save it as one")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -164,11 +166,17 @@ def _check_header(path: Path, header: list[str]) -> list[str]:
     return header
 
 
-def _check_column(path: Path, wanted: str, names: list[str], role: str) -> None:
-    if wanted not in names and all(_is_number(name) for name in names):
+def check_names(path: Path | str, names: Sequence[str]) -> None:
+    """Refuses a first line of numbers only, which is a row and not a header."""
+    if all(_is_number(name) for name in names):
         raise DataError(
             f"{path} line 1 holds only numbers ({', '.join(names[:4])}...); it must hold the column names"
         )
+
+
+def _check_column(path: Path, wanted: str, names: list[str], role: str) -> None:
+    if wanted not in names:
+        check_names(path, names)
     check_choice(f"{role} of {path}", wanted, names)
 
 

@@ -120,7 +120,7 @@ def test_what_is_refused():
         check_arrays(MEANS, GRID)
     with pytest.raises(ArgumentError, match="whole numbers of shape"):
         check_arrays(MEANS, LABELS.astype(float))
-    with pytest.raises(ArgumentError, match="means must be numbers"):
+    with pytest.raises(DataError, match="means must be real numbers"):
         check_arrays(np.full((3000, 2), "a"), LABELS)
     with pytest.raises(ArgumentError, match=r"shape \(n, latent\)"):
         check_arrays(MEANS[:, 0], LABELS)

@@ -86,7 +86,7 @@ def test_codes_of_an_encoder():
         (np.zeros((3, 2)), np.ones((3, 2)), [1, -1, 1], "example 1 has -1"),
         (np.zeros((3, 2)), np.ones((3, 2)), [0, 0, 0], "all zero"),
         (np.zeros((3, 2)), np.ones((3, 2)), [1, 1], r"\(3,\)"),
-        (np.full((3, 2), "a"), np.ones((3, 2)), None, "must be numbers"),
+        (np.full((3, 2), "a"), np.ones((3, 2)), None, "must be real numbers"),
     ],
 )
 def test_bad_codes_are_named(means, scales, weights, message):

@@ -127,7 +127,6 @@ def test_the_shuffled_half_has_independent_coordinates():
     ("call", "message"),
     [
         (lambda: beta_tcvae(MODEL, ENCODER, X, key=KEY, beta=-1.0), "beta must be finite and not negative"),
-        (lambda: beta_tcvae(MODEL, ENCODER, X, key=KEY, beta=2.0, estimator="full"), "estimator"),
         (lambda: beta_tcvae(MODEL, ENCODER, X, key=KEY, beta=2.0, estimator="mss"), "needs n_data"),
         (lambda: beta_tcvae(MODEL, ENCODER, X[:1], key=KEY, beta=2.0), "at least 2 examples"),
         (lambda: factor_vae(MODEL, ENCODER, lambda z: z, X, key=KEY, gamma=1.0), r"got shape \(3,\)"),

@@ -19,7 +19,8 @@ from backthrough.latent.gaussian import HALF_LOG_2PI, FactorisedGaussian
 ESTIMATORS = ("mws", "mss", "loo", "in-batch", "full")
 UNBIASED = ("mss", "loo")
 
-Estimator = Literal["mws", "mss", "loo", "in-batch", "full"]
+BatchEstimator = Literal["mws", "mss", "loo", "in-batch"]
+Estimator = BatchEstimator | Literal["full"]
 
 
 class LogAggregate(NamedTuple):
@@ -59,6 +60,11 @@ def log_aggregate(
         ArgumentError: for an estimator of another name, shapes that do not fit, an `n_data` that is missing
             or smaller than the batch, or a batch of one for "mss" and "loo".
     """
+    if not isinstance(posteriors, FactorisedGaussian):
+        raise ArgumentError(
+            f"posteriors must be a FactorisedGaussian of arrays, got {type(posteriors).__name__} "
+            "(tc_decomposition takes Codes)"
+        )
     mean, log_scale = jnp.asarray(posteriors.mean), jnp.asarray(posteriors.log_scale)
     z = jnp.asarray(z)
     if z.ndim != 2 or mean.ndim != 2 or z.shape[1] != mean.shape[1]:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int, Integer
 
 from backthrough.core import ArgumentError, DataError, check_finite
@@ -20,6 +21,47 @@ class LatentScores(NamedTuple):
 
     per_latent: Float[np.ndarray, "latent"]
     mean: float
+
+
+def host_numbers(name: str, values: Any) -> Float[np.ndarray, "..."]:
+    """A copy of numbers on the host, in double precision.
+
+    Raises:
+        ArgumentError: if lists in them have different lengths.
+        DataError: if they are no real numbers, masked, or not finite.
+    """
+    if np.ma.is_masked(values):
+        raise DataError(f"{name} has masked entries: fill them, or drop these examples")
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ArgumentError(f"{name} must be an array, and rows differ in length: {error}") from None
+    if array.dtype.kind == "O":  # such as a table of several types
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"{name} must be numbers, got an array of {array.dtype}") from None
+    if array.dtype.kind not in "fiub" and "float" not in array.dtype.name:  # bfloat16 is of kind V
+        raise DataError(f"{name} must be real numbers, got an array of {array.dtype}")
+    return check_finite(name, array.astype(np.float64))
+
+
+def check_same_index(name: str, one: Any, other_name: str, other: Any) -> None:
+    """Refuses two tables whose rows have different labels: arrays go by place.
+
+    Raises:
+        ArgumentError: naming both, and the first row that differs.
+    """
+    ours, theirs = (getattr(table, "index", None) for table in (one, other))
+    if not isinstance(ours, pd.Index) or not isinstance(theirs, pd.Index) or ours.equals(theirs):
+        return
+    if len(ours) != len(theirs):
+        return  # which has a message of its own
+    row = int(np.argmax(np.asarray(ours != theirs)))
+    raise ArgumentError(
+        f"{name} and {other_name} are tables whose row {row} is called {ours[row]!r} and {theirs[row]!r}: "
+        f"bring them into one order ({other_name}.loc[{name}.index]), or pass arrays if they have it"
+    )
 
 
 def check_labels(labels: Any) -> Int[np.ndarray, "n factor"]:
@@ -59,18 +101,14 @@ def check_arrays(
         DataError: if a mean is not finite, an index is negative, or a factor has one value.
     """
     labels = check_labels(labels)
-    means = np.asarray(means)
+    means = host_numbers("means", means)
     if means.ndim != 2 or means.shape[1] == 0:
         raise ArgumentError(f"means must have the shape (n, latent), got {means.shape}")
     if len(means) != len(labels):
-        raise ArgumentError(
-            f"means has {len(means)} rows and labels {len(labels)}: pass those of the same data"
-        )
-    try:
-        means = means.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"means must be numbers, got {means.dtype}") from None
-    return check_finite("means", means), labels
+        is_turned = means.shape[1] == len(labels)
+        cure = "transpose means" if is_turned else "pass those of the same data"
+        raise ArgumentError(f"means has {len(means)} rows and labels {len(labels)}: {cure}")
+    return means, labels
 
 
 def check_two_factors(labels: Integer[np.ndarray, "n factor"], name: str) -> None:

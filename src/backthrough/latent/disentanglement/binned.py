@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
+from scipy.special import entr
 
 from backthrough.core import ArgumentError, DataError, check_integer
 from backthrough.latent.disentanglement.arrays import (
@@ -55,6 +56,9 @@ def binned_mutual_information(
     """
     means, labels = check_arrays(means, labels)
     n_bins = check_integer("n_bins", n_bins, minimum=2)
+    if n_bins > max(len(means), 20):
+        raise ArgumentError(f"n_bins must be at most the number of rows, {len(means)}, got {n_bins}")
+    labels = np.stack([np.unique(factor, return_inverse=True)[1] for factor in labels.T], axis=1)
     n_classes = labels.max(0) + 1
     information = np.empty((means.shape[1], labels.shape[1]))
     for j, latent in enumerate(means.T):
@@ -79,8 +83,8 @@ def entropies(labels: Integer[np.ndarray, "n factor"]) -> Float[np.ndarray, "fac
     Raises:
         DataError: if a factor has one value.
     """
-    shares = [np.bincount(factor) / len(factor) for factor in check_labels(labels).T]
-    return np.array([-(p[p > 0] * np.log(p[p > 0])).sum() for p in shares])
+    counts = [np.unique(factor, return_counts=True)[1] for factor in check_labels(labels).T]
+    return np.array([entr(own / own.sum()).sum() for own in counts])
 
 
 def mig_binned(

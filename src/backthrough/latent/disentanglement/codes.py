@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import jax
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Shaped
 
-from backthrough.core import ArgumentError, DataError, check_finite
+from backthrough.core import ArgumentError, DataError
 from backthrough.latent.checks import check_inference_mode
+from backthrough.latent.disentanglement.arrays import check_same_index, host_numbers
 from backthrough.latent.gaussian import FactorisedGaussian
 from backthrough.latent.protocols import Data, Encoder
 from backthrough.train import map_in_chunks, n_examples
@@ -38,12 +40,13 @@ class Codes:
 
     def __init__(
         self,
-        means: Shaped[np.ndarray, "..."] | list,
-        scales: Shaped[np.ndarray, "..."] | list,
+        means: Shaped[np.ndarray, "..."] | pd.DataFrame | list,
+        scales: Shaped[np.ndarray, "..."] | pd.DataFrame | list,
         *,
         weights: Shaped[np.ndarray, "..."] | list | None = None,
     ):
-        means, scales = _numbers("means", means), _numbers("scales", scales)
+        check_same_index("means", means, "scales", scales)
+        means, scales = host_numbers("means", means), host_numbers("scales", scales)
         if means.ndim != 2 or 0 in means.shape:
             raise ArgumentError(f"means must have shape (example, latent), got {means.shape}")
         if scales.shape != means.shape:
@@ -52,10 +55,14 @@ class Codes:
             row, latent = np.argwhere(~(scales > 0))[0]
             raise DataError(
                 f"scales must be above 0, and example {row}, latent {latent} has {scales[row, latent]:g}: "
-                "codes without a spread have no density (mig_binned takes their means alone)"
+                + (
+                    "if these are logarithms, pass their exp"
+                    if (scales < 0).any()
+                    else "codes without a spread have no density (mig_binned takes their means alone)"
+                )
             )
         n = len(means)
-        p = np.ones(n) if weights is None else _numbers("weights", weights)
+        p = np.ones(n) if weights is None else host_numbers("weights", weights)
         if p.shape != (n,):
             raise ArgumentError(f"weights must have shape ({n},), one for each example, got {p.shape}")
         if (p < 0).any():
@@ -64,9 +71,9 @@ class Codes:
         if not p.any():
             raise DataError("weights are all zero")
         p = p / p.max()  # first, since the sum of large ones is infinite
-        object.__setattr__(self, "means", means)
-        object.__setattr__(self, "scales", scales)
-        object.__setattr__(self, "weights", p / p.sum())
+        for name, array in {"means": means, "scales": scales, "weights": p / p.sum()}.items():
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
 
     @classmethod
     def encode(cls, encoder: Encoder, x: Data, *, at_once: int = 1000) -> "Codes":
@@ -111,13 +118,14 @@ def _encode(encoder: Encoder, x: Data) -> tuple:
     return jax.vmap(one)(x)
 
 
-def _numbers(name: str, values: object) -> np.ndarray:
-    """Host numbers in double precision.
+def check_codes(name: str, codes: object) -> None:
+    """Refuses what is not `Codes`.
 
     Raises:
-        DataError: if they are no numbers, or not finite.
+        ArgumentError: naming what was passed.
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "fiub" and "float" not in array.dtype.name:  # bfloat16 is of kind V
-        raise DataError(f"{name} must be numbers, got an array of {array.dtype}")
-    return check_finite(name, array.astype(np.float64))
+    if not isinstance(codes, Codes):
+        raise ArgumentError(
+            f"{name} needs codes with scales, Codes(means, scales), got {type(codes).__name__} (metrics has "
+            "scores of means alone)"
+        )

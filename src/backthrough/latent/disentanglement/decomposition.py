@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from backthrough.core import PRNGKey, check_integer, check_key
 from backthrough.latent.disentanglement.aggregate import log_density
-from backthrough.latent.disentanglement.codes import Codes
+from backthrough.latent.disentanglement.codes import Codes, check_codes
 from backthrough.latent.gaussian import HALF_LOG_2PI
 from backthrough.train import Number, ProgressBar
 
@@ -102,6 +102,7 @@ def tc_decomposition(codes: Codes, *, key: PRNGKey, n_samples: int = 2000) -> De
         >>> tc_decomposition(codes, key=jax.random.key(0), n_samples=10).kl
         0.0
     """
+    check_codes("tc_decomposition", codes)
     check_key(key)
     n_samples = check_integer("n_samples", n_samples, minimum=2)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel().tolist())

@@ -39,7 +39,7 @@ def read_factors(
     Args:
         factors: Shape (example, factor), or (example,) for one: an array, a pandas table, or a mapping of
             names to columns. Columns hold whole numbers, words or truth values, or numbers that repeat.
-        names: Of the factors; those of the table, or "factor 0" and so on, by default.
+        names: Of the columns of an array, "factor 0" and so on by default; a table has names of its own.
         bins: Names of continuous factors, and the number of bins, equally full, that each is cut into.
 
     Raises:
@@ -47,6 +47,8 @@ def read_factors(
         DataError: naming the factor that is missing values, has only one, or so many that nothing repeats.
     """
     columns = _columns(factors, names)
+    if bins is not None and not isinstance(bins, Mapping):
+        raise ArgumentError(f"bins must map names of factors to numbers of bins, got {bins!r}")
     bins = dict(bins or {})
     unknown = sorted(set(bins) - set(columns))
     if unknown:
@@ -62,12 +64,18 @@ def read_factors(
 def _columns(factors: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]:
     if isinstance(factors, pd.Series):
         factors = factors.to_frame()
-    if isinstance(factors, pd.DataFrame | Mapping):
-        own = {str(name): np.asarray(factors[name]) for name in factors}
-        if len(own) < len(list(factors)):
+    fields = getattr(getattr(factors, "dtype", None), "names", None)  # of a structured array
+    if fields or isinstance(factors, pd.DataFrame | Mapping):
+        if names is not None:
+            raise ArgumentError("names are for arrays; these factors have names already")
+        own = {str(name): _column(factors[name]) for name in fields or factors}
+        if len(own) < len(fields or list(factors)):
             raise ArgumentError("two factors have the same name")
     else:
-        array = np.asarray(factors)
+        try:
+            array = _column(factors)
+        except ValueError as error:
+            raise ArgumentError(f"factors must be an array, and rows differ in length: {error}") from None
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or 0 in array.shape:
             raise ArgumentError(f"factors must have shape (example, factor), got {array.shape}")
@@ -84,6 +92,13 @@ def _columns(factors: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 or 0 in shape for shape in lengths.values()):
         raise ArgumentError(f"factors need as many examples each, along one axis, got {lengths}")
     return own
+
+
+def _column(values: Any) -> np.ndarray:
+    """An array in which what is masked is missing."""
+    if np.ma.is_masked(values):
+        return np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values).astype(object))
+    return np.asarray(values)
 
 
 def _classes(name: str, column: np.ndarray, n_bins: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -107,8 +122,9 @@ def _classes(name: str, column: np.ndarray, n_bins: int | None) -> tuple[np.ndar
         raise DataError(f"factor {name!r} has the same value, {values[0]}, in every row: leave it out")
     if 2 * len(values) > len(column):
         raise DataError(
-            f"factor {name!r} has {len(values):,} values in {len(column):,} rows, too few rows for each: cut "
-            f"it by bins={{{name!r}: 20}} if it is continuous, or leave it out"
+            f"factor {name!r} has {len(values):,} values in {len(column):,} rows, too few rows for each: if "
+            f"it is continuous, cut it into bins (bins={{{name!r}: 20}}, or --bins {name}=20 on the command "
+            "line), or leave it out"
         )
     return values, labels.reshape(-1).astype(np.int64)
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError
-from backthrough.latent.disentanglement.codes import Codes
+from backthrough.latent.disentanglement.codes import Codes, check_codes
 from backthrough.latent.disentanglement.factors import read_factors
 from backthrough.latent.disentanglement.mutual_information import MutualInformation, mutual_information
 
@@ -92,6 +92,7 @@ def mig(
         >>> mig(Codes(grid, np.full(grid.shape, 0.05)), grid).mean.__round__(4)
         1.0
     """
+    check_codes("mig", codes)
     known = read_factors(factors, names=names, bins=bins)
     found = mutual_information(codes, known, n_cells=n_cells)
     gaps, errors = gap_of(found)

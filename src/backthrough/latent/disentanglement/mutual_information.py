@@ -64,7 +64,9 @@ def mutual_information(codes: Codes, factors: Factors, *, n_cells: int = 512) ->
     if n_cells % 4:
         raise ArgumentError(f"n_cells must be a multiple of 4, got {n_cells}")
     if len(factors.labels) != codes.n:
-        raise ArgumentError(f"there are {codes.n:,} codes and {len(factors.labels):,} rows of factors")
+        is_turned = codes.latent_size == len(factors.labels)
+        cure = ": transpose means and scales" if is_turned else ""
+        raise ArgumentError(f"there are {codes.n:,} codes and {len(factors.labels):,} rows of factors{cure}")
     p = factors.probabilities(codes.weights)
     for name, own in zip(factors.names, p, strict=True):
         if (own > 0).sum() < 2:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from backthrough.core import ArgumentError, PRNGKey, Scalar, check_choice, check_key
 from backthrough.latent.bounds import check_latent, check_scalars
-from backthrough.latent.disentanglement.aggregate import ESTIMATORS, Estimator, log_aggregate
+from backthrough.latent.disentanglement.aggregate import ESTIMATORS, BatchEstimator, log_aggregate
 from backthrough.latent.gaussian import FactorisedGaussian, standard_normal_log_prob
 from backthrough.latent.protocols import Data, Encoder, LatentModel
 from backthrough.train import n_examples
@@ -91,14 +91,15 @@ def beta_tcvae(
     beta: Weight,
     alpha: Weight = 1.0,
     gamma: Weight = 1.0,
-    estimator: Estimator = "in-batch",
+    estimator: BatchEstimator = "in-batch",
     n_data: int | None = None,
 ) -> TCTerms:
     """log p(x | z) - alpha MI - beta TC - gamma DW (Chen et al. 2018, eq. 4), the KL's parts weighed apart.
 
-    With alpha = gamma = 1 it is log p(x | z) - KL - (beta - 1) TC, with the KL in closed form,
-    which has less noise. "mws", the paper's estimator, has the gradient of "in-batch" for all weights, and
-    values that differ by constants.
+    With alpha = gamma = 1 it is log p(x | z) - KL - (beta - 1) TC, with the KL in closed form, which has less
+    noise. So it is where both are numbers; as arrays, which may change, they keep the KL at the draw, of the
+    same mean, also when they are 1. "mws", the paper's estimator, has the gradient of "in-batch" for all
+    weights, and values that differ by constants.
 
     Args:
         model: p(x, z) for one example; with the prior N(0, I) the KL is in closed form.
@@ -158,6 +159,11 @@ def factor_vae(
         ArgumentError: for a wrong argument, another kind of posterior, or fewer examples.
     """
     _check_weight("gamma", gamma)
+    if not callable(discriminator):
+        raise ArgumentError(
+            "discriminator must map one z to the log-odds that q(z) drew it, got "
+            f"{type(discriminator).__name__}"
+        )
     key, shuffle_key = jax.random.split(key)
     z, _, _, log_likelihood, kl = _draw(model, encoder, x, key)
     n = len(z)
@@ -208,5 +214,7 @@ def _draw(
 
 def _check_weight(name: str, weight: Weight) -> None:
     """Refuses what is negative or not finite, where it is known."""
+    if not isinstance(weight, int | float) and getattr(weight, "shape", None) != ():
+        raise ArgumentError(f"{name} must be one number, got {weight!r}")
     if not isinstance(weight, Tracer) and not 0 <= float(weight) < float("inf"):
         raise ArgumentError(f"{name} must be finite and not negative, got {weight}")

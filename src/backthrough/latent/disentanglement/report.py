@@ -11,7 +11,7 @@ from jaxtyping import Float, Shaped
 from matplotlib.axes import Axes
 
 from backthrough.core import ArgumentError, DataError, check_choice, check_integer, seed_of
-from backthrough.latent.disentanglement.arrays import check_arrays
+from backthrough.latent.disentanglement.arrays import check_arrays, check_same_index
 from backthrough.latent.disentanglement.binned import binned_mutual_information, entropies, modularity
 from backthrough.latent.disentanglement.codes import Codes
 from backthrough.latent.disentanglement.dci import DCI, dci
@@ -90,7 +90,7 @@ class Disentanglement:
 
 
 def metrics(
-    codes: Codes | Shaped[np.ndarray, "example latent"],
+    codes: Codes | Shaped[np.ndarray, "example latent"] | pd.DataFrame,
     factors: Any,
     *,
     names: Sequence[str] | None = None,
@@ -117,6 +117,9 @@ def metrics(
         DataError: for codes or factors that cannot be used.
     """
     n_rows = check_integer("n_rows", n_rows, minimum=2)
+    if isinstance(only, str):
+        raise ArgumentError(f"only must be names of scores, such as [{only!r}], got one word")
+    check_same_index("codes", codes, "factors", factors)
     wanted = tuple(SCORES) if only is None else tuple(check_choice("score", name, SCORES) for name in only)
     known = read_factors(factors, names=names, bins=bins)
     exact = codes if isinstance(codes, Codes) else None
@@ -161,7 +164,7 @@ class _Data:
     @cached_property
     def exact(self) -> MutualInformation:
         if self.codes is None:
-            raise ArgumentError("exact mixtures need the scales of codes: pass Codes(means, scales)")
+            raise ArgumentError("exact mixtures need the scales of codes, and there are means only")
         return mutual_information(self.codes, self.known)
 
     @cached_property
@@ -171,7 +174,23 @@ class _Data:
 
     @cached_property
     def forest(self) -> DCI:
-        return dci(*self.some, random_state=self.seed)
+        return dci(*self.split(), random_state=self.seed)
+
+    def split(self, *, besides: tuple[int, ...] = ()) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of scores that split each class of each factor, but those `besides`."""
+        means, labels = self.some
+        for k, name in enumerate(self.known.names):
+            classes, counts = np.unique(labels[:, k], return_counts=True)
+            if k not in besides and counts.min() < 2:
+                value = self.known.values[k][classes[counts.argmin()]]
+                rows, more = "all", ""
+                if len(means) < len(self.means):
+                    rows, more = f"the {len(means):,} rows drawn (n_rows)", "draw more, "
+                raise DataError(
+                    f"factor {name!r} has the value {value} in one row of {rows}, which cannot be both "
+                    f"learnt and tested: leave that row out, {more}or merge values"
+                )
+        return means, labels
 
 
 Found = tuple[np.ndarray | None, float]
@@ -195,12 +214,12 @@ def _gap(information: MutualInformation) -> Found:
 
 
 def _sap(data: _Data) -> Found:
-    found = sap(*data.some, continuous=data.continuous, random_state=data.seed)
+    found = sap(*data.split(besides=data.continuous), continuous=data.continuous, random_state=data.seed)
     return found.per_factor, found.mean
 
 
 def _explicitness(data: _Data) -> Found:
-    found = explicitness(*data.some, random_state=data.seed)
+    found = explicitness(*data.split(), random_state=data.seed)
     return found.per_factor, found.mean
 
 

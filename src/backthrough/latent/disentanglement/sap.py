@@ -67,6 +67,8 @@ def sap(
     """
     means, labels = check_arrays(means, labels)
     n_factors = labels.shape[1]
+    if not isinstance(continuous, Collection):
+        raise ArgumentError(f"continuous must be numbers of factors, such as [0], got {continuous!r}")
     numbers = [check_integer("continuous", number, minimum=0) for number in continuous]
     if any(number >= n_factors for number in numbers):
         raise ArgumentError(

@@ -24,7 +24,8 @@ import optax
 
 from backthrough.latent import BernoulliModel, GaussianEncoder, beta_tcvae
 from backthrough.recipes.latent.tcvae_dsprites.config import Config
-from backthrough.recipes.latent.tcvae_dsprites.recipe import GreyModel, load
+from backthrough.recipes.latent.tcvae_dsprites.recipe import load
+from backthrough.recipes.latent.tcvae_training import GreyModel
 
 ROUNDS, STEPS, WARM_UP = 15, 200, 2
 BETA, BATCH = 6.0, 256
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--torch-python", required=True, help="Python with torch")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of torch")
     arguments = parser.parse_args()
-    pixels = load(Config()).pixels
+    pixels = load(Config()).pictures.pixels
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pixels.npz"
         np.savez(path, pixels=pixels)

@@ -123,6 +123,11 @@ RECIPES = {
             "Beta-TCVAE beside beta-VAE on sprites whose factors are known: MIG, ELBO, total correlation",
         ),
         Recipe(
+            "tcvae-mnist",
+            "latent.tcvae_mnist",
+            "Beta-TCVAE beside beta-VAE on digits or your own pictures: traversals at equal ELBO",
+        ),
+        Recipe(
             "latent-ode-spirals",
             "latent.spirals",
             "A latent ODE beside an RNN on spirals seen at irregular times, continued beyond them",

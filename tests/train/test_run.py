@@ -83,7 +83,7 @@ def test_what_cannot_be_json_is_refused(tmp_path):
 def test_what_is_odd_is_refused(tmp_path, monkeypatch):
     with pytest.raises(ArgumentError, match="must be a dataclass or a mapping"):
         Run(tmp_path / "a", config=[1, 2])
-    with pytest.raises(ArgumentError, match="cannot be written as JSON"):
+    with pytest.raises(ArgumentError, match="^rate cannot be written as JSON"):
         Run(tmp_path / "a", config={"rate": float("nan")})
     run = Run(tmp_path / "a")
     with pytest.raises(ArgumentError, match="need different names"):

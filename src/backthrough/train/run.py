@@ -179,14 +179,20 @@ def hash_config(config: Any) -> str:
     return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """The value as JSON values: dataclasses become objects, tuples lists, NumPy scalars numbers."""
+def _plain(value: Any, name: str = "") -> Any:
+    """The value as JSON values: dataclasses become objects, tuples lists, NumPy scalars numbers.
+
+    Raises:
+        ArgumentError: naming the entry that cannot be one.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
     try:
         return json.loads(json.dumps(value, default=_plain_leaf, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"cannot be written as JSON: {error}") from error
+        for key, own in value.items() if isinstance(value, dict) else ():
+            _plain(own, str(key))
+        raise ArgumentError(f"{name} cannot be written as JSON: {error}".strip()) from error
 
 
 def _plain_leaf(value: Any) -> Any:

@@ -132,14 +132,15 @@ def test_a_clock_that_goes_backwards_changes_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ten_thousand_saves_leak_no_file(tmp_path):
+def test_two_thousand_saves_leak_no_file(tmp_path):
+    """More than a process may have open files by default."""
     state = {"a": jnp.arange(3.0)}
     descriptors = len(os.listdir("/proc/self/fd")) if os.path.exists("/proc") else 0
-    for step in range(10_000):
+    for step in range(2_000):
         save_checkpoint(tmp_path, step, state, config_hash="", records={})
     assert len(list(tmp_path.iterdir())) == 6
     if descriptors:
         assert len(os.listdir("/proc/self/fd")) == descriptors
     found = load_newest(tmp_path, state, config_hash="")
-    assert found.step == 9_999
+    assert found.step == 1_999
     np.testing.assert_array_equal(found.state["a"], [0, 1, 2])

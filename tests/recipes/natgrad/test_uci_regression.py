@@ -33,7 +33,7 @@ def test_splits_are_standardised_by_their_training_part_and_constant_columns_van
 def test_a_split_among_others_is_what_it_is_alone():
     table = load("yacht")
     both, alone = (
-        hold("noisy-kfac", replace(TINY, n_splits=n), table, key=jax.random.key(3)) for n in (2, 1)
+        hold("noisy-adam", replace(TINY, n_splits=n), table, key=jax.random.key(3)) for n in (2, 1)
     )
     for one, other in zip(both, alone, strict=True):
         np.testing.assert_allclose(one[:1], other, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,10 @@
+"""Recommendations from chains of evidence: new users, items and ratings count at once.
+
+Recursive Evidence Chains (arXiv 1807.02150).
+"""
+
+from backthrough.recommend.chains import EvidenceChains
+from backthrough.recommend.scale import RatingScale
+from backthrough.recommend.store import RatingStore
+
+__all__ = ["EvidenceChains", "RatingScale", "RatingStore"]

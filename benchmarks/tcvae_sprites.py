@@ -1,11 +1,13 @@
 """Beta-TCVAE against beta-VAE on sprites: five betas, five seeds, and what comes of MIG at which price.
 
-An hour on two idle cores; when it is stopped, the same command goes on. With --correlated, the sprites whose
-scale and place depend on each other.
+An hour on two idle cores, of which each trains some of the seeds: two threads on one program hinder each
+other. When it is stopped, the same command goes on. With --correlated, the sprites whose scale and place
+depend on each other.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pandas as pd
 
 from backthrough.recipes.latent.tcvae_dsprites.recipe import at_equal_elbo
 
+N_SEEDS = 5
 CORRELATED = ["--betas", "1", "4", "8", "12", "--correlated", "scale-place"]
 
 
@@ -24,12 +27,24 @@ def main() -> None:
     parser.add_argument("--correlated", action="store_true")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the run directory")
     arguments = parser.parse_args()
-    path = arguments.runs / f"tcvae-dsprites-{'correlated' if arguments.correlated else 'full'}"
     words = ["--scale", "full", *(CORRELATED if arguments.correlated else [])]
-    command = [sys.executable, "-m", "backthrough", "run", "tcvae-dsprites", *words, "--run-dir", str(path)]
-    if not (path / "result.json").exists():
-        subprocess.run([*command, "--resume"], check=True, stdout=sys.stderr)
-    rows = pd.read_csv(path / "trainings.csv")
+    name = f"tcvae-dsprites-{'correlated' if arguments.correlated else 'full'}"
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [None]
+    parts = [own.tolist() for own in np.array_split(np.arange(N_SEEDS), min(len(cores), N_SEEDS))]
+    paths = [arguments.runs / f"{name}-{part[0]}" for part in parts]
+    begun = []
+    for part, path, core in zip(parts, paths, cores, strict=False):
+        if not (path / "result.json").exists():
+            seeds = ["--first-seed", str(part[0]), "--n-seeds", str(len(part))]
+            command = [sys.executable, "-m", "backthrough", "run", "tcvae-dsprites", *words, *seeds]
+            begun.append(subprocess.Popen([*command, "--run-dir", str(path), "--resume"], stdout=sys.stderr))
+            if core is not None:
+                os.sched_setaffinity(begun[-1].pid, {core})
+    if any([own.wait() for own in begun]):
+        raise SystemExit("a training was stopped: the same command goes on")
+    rows = pd.concat([pd.read_csv(path / "trainings.csv") for path in paths], keys=range(len(paths)))
+    rows["training"] = rows.index.get_level_values(0).astype(str) + " " + rows["training"].astype(str)
+    rows = rows.reset_index(drop=True)
     above = np.array(at_equal_elbo(rows))
     at_equal = {
         "ours": round(float(above.mean()), 4),

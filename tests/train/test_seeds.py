@@ -31,15 +31,15 @@ def copies(rates=(0.02, 0.02, 0.02)):
     return {**jax.vmap(lambda rate: {**initial(rate), "name": None})(jnp.array(rates)), "name": "shared"}
 
 
-def train_copies(n_steps=40, *, state=None, **options):
+def train_copies(n_steps=40, *, state=None, at_once=None, **options):
     batches = Batches(data(), BATCH, seed=SEEDS)
-    stepping = over_seeds(step, 3, own_batches=True)
+    stepping = over_seeds(step, 3, own_batches=True, at_once=at_once)
     return fit(stepping, copies() if state is None else state, batches, n_steps=n_steps, key=KEY, **options)
 
 
-@pytest.mark.parametrize("shards", [1, 4])
-def test_each_copy_is_its_training_alone(shards):
-    together = train_copies(log_every=4, shards=shards)
+@pytest.mark.parametrize(("shards", "at_once"), [(1, None), (4, None), (1, 1), (4, 2)])
+def test_each_copy_is_its_training_alone(shards, at_once):
+    together = train_copies(log_every=4, shards=shards, at_once=at_once)
     for copy, seed in enumerate(SEEDS):
         alone = fit(step, initial(), Batches(data(), BATCH, seed=seed), n_steps=40, key=KEY, log_every=4)
         np.testing.assert_allclose(together.state["weight"][copy], alone.state["weight"], rtol=1e-5)
@@ -48,12 +48,15 @@ def test_each_copy_is_its_training_alone(shards):
     assert together.state["name"] == "shared"
 
 
-def test_shared_batches_and_own_keys():
+@pytest.mark.parametrize("at_once", [None, 3])
+def test_shared_batches_and_own_keys(at_once):
     def noisy(state, batch, *, key):
         return state + jax.random.normal(key), {"rows": batch["y"].sum()}
 
     batches = Batches(data(), BATCH, seed=0)
-    fitted = fit(over_seeds(noisy, 4), jnp.zeros(4), batches, n_steps=5, key=KEY, log_every=1)
+    fitted = fit(
+        over_seeds(noisy, 4, at_once=at_once), jnp.zeros(4), batches, n_steps=5, key=KEY, log_every=1
+    )
     assert len(np.unique(fitted.state)) == 4
     assert all(len(set(row["rows"])) == 1 for row in fitted.metrics)
 

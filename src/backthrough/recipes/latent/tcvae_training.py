@@ -148,7 +148,7 @@ def train(config: Setting, run: Run, pictures: Pictures) -> Trained:
     weights = (jnp.asarray(own, jnp.result_type(float)) for own in unique[:, 1:].T)
     repeated = np.repeat(pictures.pixels, pictures.times, axis=0)
     fitted = fit(
-        over_seeds(step, len(unique)),
+        over_seeds(step, len(unique), at_once=1 if jax.default_backend() == "cpu" else None),
         eqx.filter_vmap(initial)(keys, *weights),
         Batches(repeated, min(config.batch_size, len(repeated)), seed=config.first_seed),
         n_steps=config.n_steps,

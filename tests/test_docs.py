@@ -15,6 +15,7 @@ WHICH_PART = (slice(0, 2), slice(2, 3), slice(3, 4))  # a JAX function, a forest
     + [("docs/estimators.md", number) for number in range(6)]
     + [pytest.param("docs/ode-in-your-model.md", number, marks=pytest.mark.slow) for number in range(2)]
     + [("docs/disentanglement.md", None)]
+    + [pytest.param("docs/recommend.md", None, marks=pytest.mark.slow)]
     + [("docs/your-own-solver.md", number) for number in range(3)]
     + [("docs/which-estimator.md", 0)]
     + [("docs/your-own-estimator.md", number) for number in range(3)]

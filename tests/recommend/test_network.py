@@ -8,7 +8,7 @@ import pytest
 
 from backthrough.recommend.baseline import biases
 from backthrough.recommend.evidence import bucket, make_evidence
-from backthrough.recommend.network import ChainNetwork
+from backthrough.recommend.network import ChainNetwork, ends
 from backthrough.recommend.scale import RatingScale
 from backthrough.recommend.targets import draw_split
 from backthrough.recommend.training import Task, squared_error
@@ -26,8 +26,9 @@ NETWORK = ChainNetwork(
     d=D,
     hidden_size=4,
     depth=DEPTH,
-    n_steps=len(SCALE.steps),
+    scale=SCALE,
     n_prototypes=(2, 3),
+    pair="both",
     key=jax.random.key(0),
 )
 TASK = Task(EVIDENCE, *PROTOTYPES)
@@ -77,12 +78,16 @@ class Plain:
         n = [sum(pair[side] == own for pair in self.ratings) for side, own in ((0, user), (1, item))]
         features = np.concatenate([u, v, u * v, np.abs(u - v), np.log1p(n) / 5])
         known = self.network.mean + self.bias["user"][user] + self.bias["item"][item]
-        return known + u @ v + float(self.network.pair(jnp.asarray(features, jnp.result_type(float))))
+        return known + u @ v + float(self.network.net(jnp.asarray(features, jnp.result_type(float))))
 
 
 def predicted(network, evidence, users, items):
-    vectors = network.vectors(evidence, *PROTOTYPES)
-    return np.asarray(network.rate(vectors, jnp.asarray(users), jnp.asarray(items)))
+    return rated(network, network.vectors(evidence, *PROTOTYPES), users, items)
+
+
+def rated(network, vectors, users, items):
+    pair = ends(vectors, jnp.asarray(users), of="user"), ends(vectors, jnp.asarray(items), of="item")
+    return np.asarray(network.rate(*pair))
 
 
 ALL = [(u, i) for u in range(N_USERS + 1) for i in range(N_ITEMS + 1)]
@@ -121,8 +126,8 @@ def test_neither_order_nor_numbers_matter():
     )
     vectors = NETWORK.vectors(turned, *prototypes)
     u, i = zip(*ALL, strict=True)
-    found = NETWORK.rate(vectors, jnp.asarray(users[list(u)]), jnp.asarray(items[list(i)]))
-    np.testing.assert_allclose(np.asarray(found), predicted(NETWORK, EVIDENCE, u, i), rtol=1e-4, atol=1e-5)
+    found = rated(NETWORK, vectors, users[list(u)], items[list(i)])
+    np.testing.assert_allclose(found, predicted(NETWORK, EVIDENCE, u, i), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cold_start", [0.0, 0.5])

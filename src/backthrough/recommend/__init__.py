@@ -3,8 +3,19 @@
 Recursive Evidence Chains (arXiv 1807.02150).
 """
 
+from backthrough.recommend.baselines import BiasBaseline, BiasedMF
 from backthrough.recommend.chains import EvidenceChains
+from backthrough.recommend.explanation import Explanation
+from backthrough.recommend.files import read_ratings
 from backthrough.recommend.scale import RatingScale
 from backthrough.recommend.store import RatingStore
 
-__all__ = ["EvidenceChains", "RatingScale", "RatingStore"]
+__all__ = [
+    "BiasBaseline",
+    "BiasedMF",
+    "EvidenceChains",
+    "Explanation",
+    "RatingScale",
+    "RatingStore",
+    "read_ratings",
+]

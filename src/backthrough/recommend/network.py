@@ -12,10 +12,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import PRNGKey, Scalar
-from backthrough.recommend.baseline import Biases, biases
+from backthrough.recommend.baseline import USER_DAMPING, Biases, biases
 from backthrough.recommend.evidence import Cells, Evidence
+from backthrough.recommend.scale import RatingScale
 
 LARGEST_GATE = 6.0
+
+Pair = Literal["both", "product", "network"]
 
 
 class Messages(NamedTuple):
@@ -114,11 +117,36 @@ class Ends(NamedTuple):
     n: Float[Array, " end"]
 
 
-def ends(vectors: Vectors, node: Int[Array, " end"], *, of: Literal["user", "item"]) -> Ends:
-    """Of some users, or of some items."""
-    if of == "user":
-        return Ends(vectors.users[-1][node], vectors.biases.user[node], vectors.n_of_user[node])
-    return Ends(vectors.items[-1][node], vectors.biases.item[node], vectors.n_of_item[node])
+class Shown(NamedTuple):
+    """What one person has rated.
+
+    Attributes:
+        item: Of each rating.
+        step: The step of the scale below it.
+        part: Of the way to the next step.
+        rating: Itself.
+        weight: 1; 0 for what only fills up.
+    """
+
+    item: Int[Array, " rating"]
+    step: Int[Array, " rating"]
+    part: Float[Array, " rating"]
+    rating: Float[Array, " rating"]
+    weight: Float[Array, " rating"]
+
+
+def ends(vectors: Vectors, numbers: Int[Array, " end"], *, of: Literal["user", "item"]) -> Ends:
+    """Of some users, or of some items; for a number below 0 as without evidence, where all is 0."""
+    every = (
+        (vectors.users[-1], vectors.biases.user, vectors.n_of_user)
+        if of == "user"
+        else (vectors.items[-1], vectors.biases.item, vectors.n_of_item)
+    )
+    vector, bias, n = (own[jnp.maximum(numbers, 0)] for own in every)
+    is_known = numbers >= 0
+    return Ends(
+        jnp.where(is_known[:, None], vector, 0), jnp.where(is_known, bias, 0), jnp.where(is_known, n, 0)
+    )
 
 
 class ChainNetwork(eqx.Module):
@@ -132,7 +160,9 @@ class ChainNetwork(eqx.Module):
         item_prototypes: Vectors that some items start from instead.
         user_levels: How users' vectors are made from items', first level first.
         item_levels: How items' vectors are made from users'.
-        pair: From two vectors, and how many ratings are behind them, to a rating.
+        net: From two vectors, and how many ratings are behind them, to a part of the rating.
+        pair: Whether that is added to the vectors' inner product ("both"), in its place ("network"), or not
+            there ("product").
     """
 
     mean: float = eqx.field(static=True)
@@ -142,7 +172,8 @@ class ChainNetwork(eqx.Module):
     item_prototypes: Float[Array, "item_prototype d"]
     user_levels: tuple[Level, ...]
     item_levels: tuple[Level, ...]
-    pair: eqx.nn.MLP
+    net: eqx.nn.MLP | None
+    pair: Pair = eqx.field(static=True)
 
     def __init__(
         self,
@@ -151,8 +182,9 @@ class ChainNetwork(eqx.Module):
         d: int,
         hidden_size: int,
         depth: int,
-        n_steps: int,
+        scale: RatingScale,
         n_prototypes: tuple[int, int],
+        pair: Pair,
         key: PRNGKey,
     ):
         keys = iter(jax.random.split(key, 5 + 2 * depth))
@@ -161,9 +193,16 @@ class ChainNetwork(eqx.Module):
         self.item_start = 0.1 * jax.random.normal(next(keys), (d,))
         self.user_prototypes = 0.1 * jax.random.normal(next(keys), (n_prototypes[0], d))
         self.item_prototypes = 0.1 * jax.random.normal(next(keys), (n_prototypes[1], d))
-        self.user_levels = tuple(Level(d, n_steps, hidden_size, key=next(keys)) for _ in range(depth))
-        self.item_levels = tuple(Level(d, n_steps, hidden_size, key=next(keys)) for _ in range(depth))
-        self.pair = eqx.nn.MLP(4 * d + 2, "scalar", hidden_size, 1, key=next(keys))
+        self.user_levels = tuple(
+            Level(d, len(scale.steps), hidden_size, key=next(keys)) for _ in range(depth)
+        )
+        self.item_levels = tuple(
+            Level(d, len(scale.steps), hidden_size, key=next(keys)) for _ in range(depth)
+        )
+        self.pair = pair
+        self.net = (
+            None if pair == "product" else eqx.nn.MLP(4 * d + 2, "scalar", hidden_size, 1, key=next(keys))
+        )
 
     def vectors(
         self,
@@ -201,15 +240,25 @@ class ChainNetwork(eqx.Module):
         n_of_item = jax.ops.segment_sum(evidence.weight, evidence.item, evidence.n_items)
         return Vectors(own, tuple(users), tuple(items), n_of_user, n_of_item)
 
-    def rate(
-        self, vectors: Vectors, user: Int[Array, " pair"], item: Int[Array, " pair"]
-    ) -> Float[Array, " pair"]:
-        """Ratings of pairs; not cut off at the ends of the scale."""
-        return self.rate_ends(ends(vectors, user, of="user"), ends(vectors, item, of="item"))
+    def somebody(self, vectors: Vectors, shown: Shown) -> Ends:
+        """One who has given these ratings, items being as they are without them."""
+        above = shown.rating - self.mean - vectors.biases.item[shown.item]
+        n = shown.weight.sum()
+        bias = (shown.weight * above).sum() / (USER_DAMPING + n)
+        places = jnp.arange(len(shown.item))
+        level = self.user_levels[-1]
+        messages = level.messages(vectors.items[-2], Cells(shown.item, shown.step, shown.part, places))
+        vector = level.gather(messages, places, above - bias, shown.weight, jnp.zeros_like(places), 1)
+        return Ends(vector, bias[None], n[None])
 
-    def rate_ends(self, user: Ends, item: Ends) -> Float[Array, " pair"]:
-        """Ratings of users by items, one by one."""
+    def rate(self, user: Ends, item: Ends) -> Float[Array, " pair"]:
+        """Ratings of items by users, one by one; not cut off at the ends of the scale."""
         u, v = user.vector, item.vector
-        often = jnp.log1p(jnp.stack([user.n, item.n], axis=1)) / 5
-        features = jnp.concatenate([u, v, u * v, jnp.abs(u - v), often], axis=1)
-        return self.mean + user.bias + item.bias + (u * v).sum(1) + jax.vmap(self.pair)(features)
+        rating = self.mean + user.bias + item.bias
+        if self.pair != "network":
+            rating += (u * v).sum(1)
+        if self.net is not None:
+            often = jnp.log1p(jnp.stack([user.n, item.n], axis=1)) / 5
+            features = jnp.concatenate([u, v, u * v, jnp.abs(u - v), often], axis=1)
+            rating += jax.vmap(self.net)(features)
+        return rating

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from backthrough.core import ArgumentError, DataError, check_choice
 
@@ -37,7 +37,7 @@ class Names:
         return len(self.ids)
 
     def __contains__(self, one: Hashable) -> bool:
-        return self.find([one])[0] >= 0
+        return bool(self.find([one])[0] >= 0)
 
     def extend(self, ids: Iterable[Id]) -> list[Id]:
         """Adds ids that are new, and returns them."""
@@ -108,6 +108,10 @@ class RatingStore:
     def __len__(self) -> int:
         return len(self._keys)
 
+    def __contains__(self, pair: tuple[Any, Any]) -> bool:
+        user, item = pair
+        return bool(self._places(self.users.find([user]), self.items.find([item]))[1][0])
+
     @property
     def user(self) -> Int[np.ndarray, " rating"]:
         """The number of each rating's user, ascending."""
@@ -176,10 +180,7 @@ class RatingStore:
             if len(pair) != 2:
                 raise ArgumentError(f"remove takes pairs of user and item, got {pair!r}")
         users, items = self.users.find(u for u, _ in pairs), self.items.find(i for _, i in pairs)
-        keys = (users << ITEM_BITS) + items
-        places = np.searchsorted(self._keys, keys)
-        is_there = (users >= 0) & (items >= 0) & (places < len(self._keys))
-        is_there &= self._keys[np.minimum(places, len(self._keys) - 1)] == keys if len(self) else False
+        places, is_there = self._places(users, items)
         if not is_there.all():
             user, item = pairs[int(np.argmax(~is_there))]
             raise DataError(f"{user!r} has not rated {item!r}")
@@ -198,6 +199,17 @@ class RatingStore:
         if self._file is not None:
             self._file.close()
 
+    def _places(
+        self, users: Int[np.ndarray, " pair"], items: Int[np.ndarray, " pair"]
+    ) -> tuple[Int[np.ndarray, " pair"], Bool[np.ndarray, " pair"]]:
+        """Where pairs of numbers are, or would be; and whether they are there."""
+        keys = (users << ITEM_BITS) + items
+        places = np.searchsorted(self._keys, keys)
+        is_there = np.zeros(len(keys), bool)
+        inside = (places < len(self)) & (users >= 0) & (items >= 0)
+        is_there[inside] = self._keys[places[inside]] == keys[inside]
+        return places, is_there
+
     def _without_duplicates(
         self, keys: Int[np.ndarray, " rating"], values: Float[np.ndarray, " rating"], duplicates: Duplicates
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -205,14 +217,12 @@ class RatingStore:
         order = np.argsort(keys, kind="stable")
         keys, values = keys[order], values[order]
         is_first = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.empty(0, bool)
-        places = np.minimum(np.searchsorted(self._keys, keys), max(len(self) - 1, 0))
-        is_old = self._keys[places] == keys if len(self) else np.zeros(len(keys), bool)
+        places, is_old = self._places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
         if duplicates == "error":
-            for is_twice, where in ((~is_first, "here"), (is_old, "and has one already")):
+            for is_twice, what in ((~is_first, "has two ratings here"), (is_old, "has a rating already")):
                 if is_twice.any():
                     key = int(keys[np.argmax(is_twice)])
                     user, item = self.users.ids[key >> ITEM_BITS], self.items.ids[key & (2**ITEM_BITS - 1)]
-                    what = "has two ratings here" if where == "here" else "has a rating already"
                     raise DataError(
                         f'{user!r} {what} for {item!r}: choose by duplicates="last" or duplicates="mean"'
                     )
@@ -221,14 +231,16 @@ class RatingStore:
         if duplicates == "last":
             ends = np.r_[starts[1:], len(keys)] - 1 if len(starts) else starts
             return keys[starts], values[ends]
-        old = np.where(is_old, self._values[places] if len(self) else 0.0, 0.0)[starts]
-        counts = np.diff(np.r_[starts, len(keys)]) + is_old[starts]
-        return keys[starts], (np.add.reduceat(values, starts) + old) / counts if len(keys) else values
+        counts, total = (
+            np.diff(np.r_[starts, len(keys)]),
+            np.add.reduceat(values, starts) if len(keys) else values,
+        )
+        is_old, places = is_old[starts], places[starts]
+        total[is_old] += self._values[places[is_old]]
+        return keys[starts], total / (counts + is_old)
 
     def _put(self, keys: np.ndarray, values: np.ndarray) -> None:
-        places = np.searchsorted(self._keys, keys)
-        inside = np.minimum(places, max(len(self) - 1, 0))
-        is_old = self._keys[inside] == keys if len(self) else np.zeros(len(keys), bool)
+        places, is_old = self._places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
         self._values = self._values.copy()  # those handed out stay as they are
         self._values[places[is_old]] = values[is_old]
         new = ~is_old
@@ -245,6 +257,9 @@ class RatingStore:
     def _open(self, path: Path) -> sqlite3.Connection:
         try:
             file = sqlite3.connect(path, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise DataError(f"cannot open {path}: {error}") from error
+        try:
             file.execute("pragma journal_mode = wal")
             file.execute("pragma synchronous = full")
             file.executescript(TABLES)
@@ -252,6 +267,7 @@ class RatingStore:
                 names.extend(one for (one,) in file.execute(f"select id from {names.side} order by number"))
             rows = file.execute("select user, item, rating from rating order by user, item").fetchall()
         except sqlite3.Error as error:
+            file.close()
             raise DataError(f"{path} is no store of ratings: {error}") from error
         table = np.array(rows, np.float64).reshape(-1, 3)
         self._keys = (table[:, 0].astype(np.int64) << ITEM_BITS) + table[:, 1].astype(np.int64)

@@ -11,13 +11,14 @@ from jaxtyping import Array, Int
 
 from backthrough.core import PRNGKey, Scalar
 from backthrough.recommend.evidence import Evidence
-from backthrough.recommend.network import ChainNetwork
+from backthrough.recommend.network import ChainNetwork, ends
+from backthrough.recommend.published import PublishedNetwork
 from backthrough.recommend.targets import draw_split
 from backthrough.train import Run, fit, moving_average, schedule
 
 AVERAGE = 0.96
 LARGEST_GRADIENT = 1.0
-WEIGHT_DECAY = 1e-3
+N_SPLITS = 8  # in which the fitted network's error is measured
 
 
 class Task(NamedTuple):
@@ -52,23 +53,34 @@ class WholeBatch:
         return data
 
 
+Network = ChainNetwork | PublishedNetwork
+
+
+class Trained(NamedTuple):
+    """A fitted network, and the root of its mean squared error in ratings that were left out of evidence."""
+
+    network: Network
+    error: float
+
+
 class State(NamedTuple):
     """Network and optimiser."""
 
-    network: ChainNetwork
+    network: Network
     optimiser: optax.OptState
 
 
 def train(
-    network: ChainNetwork,
+    network: Network,
     task: Task,
     *,
     n_steps: int,
     learning_rate: float,
+    weight_decay: float,
     cold_start: float,
     key: PRNGKey,
     run: Run | None = None,
-) -> ChainNetwork:
+) -> Trained:
     """The network whose predictions of ratings from others have the least squared error.
 
     Args:
@@ -76,6 +88,7 @@ def train(
         task: The ratings.
         n_steps: Steps of AdamW, each with all ratings.
         learning_rate: The largest; it falls along half a cosine.
+        weight_decay: Of AdamW, but for the shrinkage.
         cold_start: Part of users, and of items, to which a step leaves few ratings.
         key: Determines the splits.
         run: Where metrics and checkpoints go.
@@ -83,13 +96,13 @@ def train(
     rate = schedule("cosine", learning_rate, n_steps=n_steps, warm_up=min(20, n_steps // 2))
     optimiser = optax.chain(
         optax.clip_by_global_norm(LARGEST_GRADIENT),
-        optax.adamw(rate, weight_decay=WEIGHT_DECAY, mask=lambda tree: jax.tree_util.tree_map(_decays, tree)),
+        optax.adamw(rate, weight_decay=weight_decay, mask=lambda tree: jax.tree_util.tree_map(_decays, tree)),
     )
 
     def step(state: State, task: Task, *, key: PRNGKey) -> tuple[State, dict[str, Scalar]]:
         split = draw_split(task.evidence, cold_start=cold_start, key=key)
 
-        def loss(network: ChainNetwork) -> Scalar:
+        def loss(network: Network) -> Scalar:
             return squared_error(network, task, split.weight, split.target, split.counts)
 
         error, gradients = eqx.filter_value_and_grad(loss)(state.network)
@@ -108,15 +121,26 @@ def train(
         run=run,
         label="evidence chains",
     )
-    return fitted.state.average
+    network = fitted.state.average
+    keys = jax.random.split(jax.random.fold_in(key, 1), N_SPLITS)
+    errors = [float(_error_of_split(network, task, own)) for own in keys]
+    return Trained(network, float(np.sqrt(np.mean(errors))))
 
 
-def squared_error(network: ChainNetwork, task: Task, weight: Array, target: Array, counts: Array) -> Scalar:
+@eqx.filter_jit
+def _error_of_split(network: Network, task: Task, key: PRNGKey) -> Scalar:
+    split = draw_split(task.evidence, cold_start=0.0, key=key)
+    return squared_error(network, task, split.weight, split.target, split.counts)
+
+
+def squared_error(network: Network, task: Task, weight: Array, target: Array, counts: Array) -> Scalar:
     """The mean squared error of targets that count, from the ratings that have weight."""
     evidence = task.evidence
     shown = eqx.tree_at(lambda own: own.weight, evidence, weight)
     vectors = network.vectors(shown, task.user_prototypes, task.item_prototypes)
-    found = network.rate(vectors, evidence.user[target], evidence.item[target])
+    found = network.rate(
+        ends(vectors, evidence.user[target], of="user"), ends(vectors, evidence.item[target], of="item")
+    )
     errors = counts * jnp.square(found - evidence.rating[target])
     return errors.sum() / jnp.maximum(counts.sum(), 1)
 

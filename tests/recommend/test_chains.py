@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from backthrough.core import ArgumentError, DataError
-from backthrough.recommend import BiasBaseline, BiasedMF, EvidenceChains, RatingStore
+from backthrough.recommend import BiasBaseline, BiasedMF, EvidenceChains
 
 RNG = np.random.default_rng(0)
 STARS = [0.5 * half for half in range(1, 11)]
@@ -73,8 +73,6 @@ def test_ratings_taken_back_leave_no_trace(saved):
 
 def test_nobody_and_nothing_are_as_without_evidence(fitted):
     """Of whom nothing is known, all is 0: no word of the first user's, as a number below 0 would give."""
-    store = RatingStore()
-    store.add([*RATINGS, ("gone", "away", 1.0)])
     fitted = EvidenceChains(**SMALL).fit(RATINGS)
     before = fitted.predict([("gone", "i3"), ("u2", "away"), ("gone", "away")])
     fitted.add_ratings([("gone", "away", 1.0)])

@@ -169,6 +169,7 @@ def test_new_ones_keep_few_ratings():
     assert kept.sum() > 0
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_differences():
     split = draw_split(EVIDENCE, cold_start=0.2, key=jax.random.key(1))
     with jax.enable_x64(True):

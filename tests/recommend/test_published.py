@@ -40,6 +40,15 @@ def rate(net, places):
     return np.asarray(net.rate(ends(vectors, u, of="user"), ends(vectors, i, of="item")))
 
 
+def plain(network, values):
+    """A network's output, by NumPy."""
+    values = np.asarray(values)
+    for place, layer in enumerate(network.layers):
+        values = np.asarray(layer.weight) @ values + np.asarray(layer.bias)
+        values = values if place == len(network.layers) - 1 else np.maximum(values, 0)
+    return values.squeeze() if network.out_size == "scalar" else values
+
+
 def recursion(net, side, number, depth):
     """The authors' recursion without limits: None where there is no vector."""
     own, others = (net.user_prototypes, net.to_user) if side == 0 else (net.item_prototypes, net.to_item)
@@ -52,12 +61,11 @@ def recursion(net, side, number, depth):
         if pair[side] == number:
             vector = recursion(net, 1 - side, pair[1 - side], depth - 1)
             if vector is not None:
-                said.append(np.asarray(others(jnp.array([*vector, rating], jnp.result_type(float)))))
+                said.append(plain(others, [*vector, rating]))
     return None if len(said) < 2 else np.mean(said, axis=0)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 4])
-@pytest.mark.parametrize("pair", ["product", "network"])
+@pytest.mark.parametrize(("depth", "pair"), [(1, "product"), (2, "network"), (3, "product")])
 def test_it_is_the_recursion(depth, pair):
     net = network(depth, pair=pair)
     expected = []
@@ -68,7 +76,7 @@ def test_it_is_the_recursion(depth, pair):
         elif pair == "product":
             expected.append(one @ other)
         else:
-            expected.append(float(net.net(jnp.array([*one, *other], jnp.result_type(float)))))
+            expected.append(float(plain(net.net, [*one, *other])))
     found = rate(net, PLACES)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert depth > 1 or (found == np.float32(net.mean)).any()

@@ -22,7 +22,7 @@ class BiasBaseline(RatingPredictor):
     Examples:
         >>> model = BiasBaseline().fit([("ann", "Alien", 4), ("ann", "Heat", 2), ("bob", "Alien", 5)])
         >>> model.predict([("bob", "Heat")]).round(2).tolist()
-        [3.22]
+        [3.39]
     """
 
     @no_type_check

@@ -236,15 +236,18 @@ def draw_traversals(
     height, width = pictures.shape
     numbers = rows["training"].tolist()
     walks = [_walk(trained.copies[numbers[index]], pictures, picture) for index in beside]
-    n_rows, n_steps = walks[0].shape[:2]
+    n_rows, n_steps = walks[0][1].shape[:2]
     size = 5.0 if len(beside) > 1 else 7.0
     figure = Figure(figsize=(len(beside) * size, size * n_rows / n_steps + 0.4), layout="constrained")
-    for axes, walk, index in zip(
+    for axes, (latents, walk), index in zip(
         figure.subplots(1, len(beside), squeeze=False)[0], walks, beside, strict=True
     ):
         tiles = walk.reshape(n_rows, n_steps, height, width).transpose(0, 2, 1, 3)
         axes.imshow(tiles.reshape(n_rows * height, n_steps * width), vmin=0, vmax=1, cmap="gray")
-        axes.set_axis_off()
+        axes.grid(False)
+        axes.set_xticks([])
+        axes.set_yticks(height * (np.arange(n_rows) + 0.5) - 0.5, [str(latent) for latent in latents])
+        axes.set_ylabel("latent")
         words = f"ELBO {elbos[index]:.1f}, TC {column(rows, 'total correlation')[index]:.2f}"
         axes.set_title(f"{methods[index]}, beta {betas[index]:g}: {words}", fontsize=10)
     caption = (
@@ -256,11 +259,13 @@ def draw_traversals(
     return figure, caption
 
 
-def _walk(state: State, pictures: Pictures, picture: int) -> Float[np.ndarray, "latent step pixel"]:
+def _walk(
+    state: State, pictures: Pictures, picture: int
+) -> tuple[list[int], Float[np.ndarray, "latent step pixel"]]:
+    """The latents that are used most, and what walks along each show."""
     model, encoder = state.model, state.encoder
     some = jnp.asarray(pictures.pixels[:: max(1, len(pictures.pixels) // 1000)])
     divergence = jax.vmap(lambda x: encoder(x).kl_from_standard_normal())(some)
-    used = np.argsort(-np.asarray(divergence.mean(0)))[:SHOWN]
-    return np.asarray(
-        traverse(model.mean, encoder(jnp.asarray(pictures.pixels[picture])).mean, latents=used.tolist())
-    )
+    used = np.argsort(-np.asarray(divergence.mean(0)))[:SHOWN].tolist()
+    z = encoder(jnp.asarray(pictures.pixels[picture])).mean
+    return used, np.asarray(traverse(model.mean, z, latents=used))

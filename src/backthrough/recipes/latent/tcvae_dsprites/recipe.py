@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from backthrough.core import ArgumentError, check_integer
 from backthrough.datasets import sprites
-from backthrough.latent import Codes, metrics, mig
+from backthrough.latent import MIG, Codes, mig
 from backthrough.recipes.latent.tcvae_dsprites.config import Config
 from backthrough.recipes.latent.tcvae_setting import METHODS, check_setting
 from backthrough.recipes.latent.tcvae_training import (
@@ -49,13 +49,15 @@ def run(config: Config, run: Run) -> None:
     hearts = load(config)
     trained = train(config, run, hearts.pictures)
     codes = [codes_of(own, hearts.pictures) for own in trained.copies]
+    scores = [mig(own, hearts.classes, names=FACTORS) for own in codes]
     measured = [
-        {**measure(own, hearts.pictures, its), **gaps(its, hearts)}
-        for own, its in zip(trained.copies, codes, strict=True)
+        {**measure(own, hearts.pictures, its), **gaps(score)}
+        for own, its, score in zip(trained.copies, codes, scores, strict=True)
     ]
     rows = trained.plan.join(pd.DataFrame(measured), on="training")
     rows.to_csv(run.path / "trainings.csv", index=False)
-    draw(config, run, rows, trained, codes, hearts)
+    draw(config, run, rows)
+    show(config, run, rows, trained, codes, scores, hearts)
     save(config, run, rows)
 
 
@@ -75,17 +77,14 @@ def load(config: Config) -> Hearts:
     return Hearts(Pictures(pixels, times, float(block**2), shape), classes)
 
 
-def gaps(codes: Codes, hearts: Hearts) -> dict[str, float]:
+def gaps(score: MIG) -> dict[str, float]:
     """MIG, and that of each factor."""
-    score = mig(codes, hearts.classes, names=FACTORS)
     of_factors = zip(FACTORS, score.gaps, strict=True)
     return {"MIG": score.mean, **{f"MIG of {name}": float(gap) for name, gap in of_factors}}
 
 
-def draw(
-    config: Config, run: Run, rows: pd.DataFrame, trained: Trained, codes: list[Codes], hearts: Hearts
-) -> None:
-    """MIG against ELBO and total correlation; and what one training has learnt, and its codes as files."""
+def draw(config: Config, run: Run, rows: pd.DataFrame) -> None:
+    """MIG against ELBO and total correlation."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, across in zip(figure.subplots(1, 2, sharey=True), PARTS, strict=True):
         plot_betas(axes, config, rows, across, "MIG")
@@ -94,21 +93,35 @@ def draw(
     figure.axes[0].legend()
     caption = "Every training, and the medians of each beta (numbers)."
     run.figures.save_plot("mig", figure, caption=caption)
+
+
+def show(
+    config: Config,
+    run: Run,
+    rows: pd.DataFrame,
+    trained: Trained,
+    codes: list[Codes],
+    scores: list[MIG],
+    hearts: Hearts,
+) -> None:
+    """What a middling training of the best method and beta has learnt, and its codes as files."""
     method, beta, _ = best(config, rows)
     some = of_beta(rows, method, beta).sort_values("MIG")
     index = int(some.index[(len(some) - 1) // 2])
     which = f"{method}, beta {beta:g}, the training of median MIG ({column(rows, 'MIG')[index]:.2f})"
     figure, caption = draw_traversals(trained, rows, index, hearts.pictures, len(hearts.classes) // 2)
     run.figures.save_plot("traversals", figure, caption=f"{which}. {caption}")
-    chosen, times = codes[rows["training"].tolist()[index]], hearts.pictures.times
-    repeated = [np.repeat(own, times, axis=0) for own in (chosen.means, chosen.scales, hearts.classes)]
-    np.savez_compressed(run.path / "codes.npz", means=repeated[0], scales=repeated[1])
-    pd.DataFrame(repeated[2], columns=FACTORS).to_csv(run.path / "factors.csv", index=False)
-    scores = metrics(Codes(*repeated[:2]), repeated[2], names=FACTORS, only=["MIG"])
+    number = rows["training"].tolist()[index]
     figure = Figure(figsize=(6.5, 3.2), layout="constrained")
-    scores.plot(figure.subplots())
+    scores[number].plot(figure.subplots())
     caption = f"I(latent; factor) / H(factor) of {which}: its codes are codes.npz, with factors.csv."
     run.figures.save_plot("information", figure, caption=caption)
+    chosen, times = codes[number], hearts.pictures.times
+    means, scales, classes = (
+        np.repeat(own, times, axis=0) for own in (chosen.means, chosen.scales, hearts.classes)
+    )
+    np.savez_compressed(run.path / "codes.npz", means=means, scales=scales)
+    pd.DataFrame(classes, columns=FACTORS).to_csv(run.path / "factors.csv", index=False)
 
 
 def best(config: Config, rows: pd.DataFrame) -> tuple[str, float, float]:
@@ -172,4 +185,5 @@ def save(config: Config, run: Run, rows: pd.DataFrame) -> None:
     sentence = f"The best median MIG is {value:.2f}, of {method} with beta {beta:g}"
     plain = column(rows.loc[rows["beta"] == 1], "MIG")
     sentence += f"; plain VAEs have {np.median(plain):.2f}." if len(plain) else "."
-    run.save_result(numbers, headline=Headline(sentence, f"MIG, {method}, beta {beta:g}", "mig.svg"))
+    picture = "mig.svg" if len(rows) > 1 else "traversals.svg"
+    run.save_result(numbers, headline=Headline(sentence, f"MIG, {method}, beta {beta:g}", picture))

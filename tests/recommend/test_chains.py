@@ -166,6 +166,8 @@ def test_baselines_take_new_ratings_too(kind):
     assert somebody != model.predict_for({"i0": 0.5, "i1": 0.5}, ["i2"])[0]
     model.add_ratings([("new", "thing", 5.0)])
     assert model.predict([("new", "thing")])[0] > model.mean_
+    liked = model.predict_for({"thing": 5.0}, ["i2", "thing"])
+    assert (liked > model.predict_for({"thing": 0.5}, ["i2", "thing"])).all()
     model.remove_ratings([("new", "thing")])
     np.testing.assert_allclose(model.predict(PAIRS), before)
 

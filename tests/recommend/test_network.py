@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from backthrough.recommend.baseline import biases
+from backthrough.recommend.biases import biases
 from backthrough.recommend.evidence import bucket, make_evidence
 from backthrough.recommend.network import ChainNetwork, ends
 from backthrough.recommend.scale import RatingScale

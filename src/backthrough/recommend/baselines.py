@@ -7,11 +7,49 @@ from jaxtyping import Float, Int
 from scipy.sparse import csr_matrix
 
 from backthrough.core import check_integer, check_positive, seed_of
-from backthrough.recommend.baseline import ITEM_DAMPING, SWEEPS, USER_DAMPING
+from backthrough.recommend.biases import ITEM_DAMPING, USER_DAMPING, damped_biases
 from backthrough.recommend.predictor import RatingPredictor
 
 
-class BiasBaseline(RatingPredictor):
+class _WithBiases(RatingPredictor):
+    """What both have: damped biases of all ratings in the store."""
+
+    def _damping(self) -> tuple[float, float]:
+        """Of users and of items."""
+        return USER_DAMPING, ITEM_DAMPING
+
+    def _forget(self) -> None:
+        store = self.ratings_
+        self._biases = damped_biases(
+            store.user,
+            store.item,
+            store.rating - self.mean_,
+            sizes=(len(store.users), len(store.items)),
+            damping=self._damping(),
+        )
+
+    def _rate(
+        self, users: Int[np.ndarray, " pair"], items: Int[np.ndarray, " pair"]
+    ) -> Float[np.ndarray, " pair"]:
+        user, item = self._biases
+        return self.mean_ + _or_zero(user, users) + _or_zero(item, items)
+
+    def _bias_of_somebody(
+        self, own: Int[np.ndarray, " rating"], ratings: Float[np.ndarray, " rating"]
+    ) -> float:
+        above = ratings - self.mean_ - self._biases[1][own]
+        return float(above.sum() / (self._damping()[0] + len(own)))
+
+    def _rate_as_somebody(
+        self,
+        own: Int[np.ndarray, " rating"],
+        ratings: Float[np.ndarray, " rating"],
+        items: Int[np.ndarray, " item"],
+    ) -> Float[np.ndarray, " item"]:
+        return self.mean_ + self._bias_of_somebody(own, ratings) + _or_zero(self._biases[1], items)
+
+
+class BiasBaseline(_WithBiases):
     """The mean of all ratings, and how far user and item are from it, by damped means.
 
     Args:
@@ -41,34 +79,11 @@ class BiasBaseline(RatingPredictor):
         self._forget()
         return self
 
-    def _forget(self) -> None:
-        store = self.ratings_
-        self._biases = damped_biases(
-            store.user,
-            store.item,
-            store.rating - self.mean_,
-            sizes=(len(store.users), len(store.items)),
-            damping=(self.user_damping, self.item_damping),
-        )
-
-    def _rate(
-        self, users: Int[np.ndarray, " pair"], items: Int[np.ndarray, " pair"]
-    ) -> Float[np.ndarray, " pair"]:
-        user, item = self._biases
-        return self.mean_ + _or_zero(user, users) + _or_zero(item, items)
-
-    def _rate_as_somebody(
-        self,
-        own: Int[np.ndarray, " rating"],
-        ratings: Float[np.ndarray, " rating"],
-        items: Int[np.ndarray, " item"],
-    ) -> Float[np.ndarray, " item"]:
-        _, item = self._biases
-        bias = (ratings - self.mean_ - item[own]).sum() / (self.user_damping + len(own))
-        return self.mean_ + bias + _or_zero(item, items)
+    def _damping(self) -> tuple[float, float]:
+        return self.user_damping, self.item_damping
 
 
-class BiasedMF(RatingPredictor):
+class BiasedMF(_WithBiases):
     """Matrix factorisation with damped biases, by alternating least squares; new users are folded in.
 
     Args:
@@ -131,23 +146,12 @@ class BiasedMF(RatingPredictor):
         normal += (self.regularisation * (n + 1))[:, None, None] * np.eye(d)
         return np.linalg.solve(normal, np.asarray(matrix @ others)[..., None])[..., 0]
 
-    def _forget(self) -> None:
-        store = self.ratings_
-        self._biases = damped_biases(
-            store.user,
-            store.item,
-            store.rating - self.mean_,
-            sizes=(len(store.users), len(store.items)),
-            damping=(USER_DAMPING, ITEM_DAMPING),
-        )
-
     def _rate(
         self, users: Int[np.ndarray, " pair"], items: Int[np.ndarray, " pair"]
     ) -> Float[np.ndarray, " pair"]:
         """Those who came after the fit have their biases only."""
-        user, item = self._biases
         u, v = _or_zero(self.user_vectors_, users), _or_zero(self.item_vectors_, items)
-        return self.mean_ + _or_zero(user, users) + _or_zero(item, items) + (u * v).sum(1)
+        return super()._rate(users, items) + (u * v).sum(1)
 
     def _rate_as_somebody(
         self,
@@ -155,29 +159,11 @@ class BiasedMF(RatingPredictor):
         ratings: Float[np.ndarray, " rating"],
         items: Int[np.ndarray, " item"],
     ) -> Float[np.ndarray, " item"]:
-        _, item = self._biases
-        left = ratings - self.mean_ - item[own]
-        bias = left.sum() / (USER_DAMPING + len(own))
-        row = csr_matrix((left - bias, (np.zeros_like(own), own)), shape=(1, len(self.item_vectors_)))
+        left = ratings - self.mean_ - self._biases[1][own] - self._bias_of_somebody(own, ratings)
+        had = own < len(self.item_vectors_)  # items that came after the fit have no vector
+        row = csr_matrix((left[had], (np.zeros_like(own[had]), own[had])), shape=(1, len(self.item_vectors_)))
         vector = self._solve(row, self.item_vectors_)[0]
-        return self.mean_ + bias + _or_zero(item, items) + _or_zero(self.item_vectors_, items) @ vector
-
-
-def damped_biases(
-    user: Int[np.ndarray, " rating"],
-    item: Int[np.ndarray, " rating"],
-    above: Float[np.ndarray, " rating"],
-    *,
-    sizes: tuple[int, int],
-    damping: tuple[float, float],
-) -> tuple[Float[np.ndarray, " user"], Float[np.ndarray, " item"]]:
-    """How far users and items are from the mean: as `biases`, on the host."""
-    of_user, of_item = np.zeros(sizes[0]), np.zeros(sizes[1])
-    n_user, n_item = np.bincount(user, minlength=sizes[0]), np.bincount(item, minlength=sizes[1])
-    for _ in range(SWEEPS):
-        of_item = np.bincount(item, above - of_user[user], sizes[1]) / (damping[1] + n_item)
-        of_user = np.bincount(user, above - of_item[item], sizes[0]) / (damping[0] + n_user)
-    return of_user, of_item
+        return super()._rate_as_somebody(own, ratings, items) + _or_zero(self.item_vectors_, items) @ vector
 
 
 def _or_zero(values: Float[np.ndarray, "node ..."], numbers: Int[np.ndarray, " number"]) -> np.ndarray:

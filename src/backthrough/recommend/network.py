@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import PRNGKey, Scalar
-from backthrough.recommend.baseline import USER_DAMPING, Biases, biases
+from backthrough.recommend.biases import USER_DAMPING, Biases, biases
 from backthrough.recommend.evidence import Cells, Evidence
 from backthrough.recommend.scale import RatingScale
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from backthrough.core import PRNGKey
-from backthrough.recommend.baseline import Biases
+from backthrough.recommend.biases import Biases
 from backthrough.recommend.evidence import Cells, Evidence
 from backthrough.recommend.network import Ends, Pair, Shown, Vectors
 from backthrough.recommend.scale import RatingScale

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from backthrough.recommend.evidence import Evidence
 
@@ -46,3 +47,20 @@ def biases(evidence: Evidence, mean: float) -> Biases:
         item = of_items(above - user[evidence.user]) / per_item
         user = of_users(above - item[evidence.item]) / per_user
     return Biases(user, item)
+
+
+def damped_biases(
+    user: Int[np.ndarray, " rating"],
+    item: Int[np.ndarray, " rating"],
+    above: Float[np.ndarray, " rating"],
+    *,
+    sizes: tuple[int, int],
+    damping: tuple[float, float],
+) -> tuple[Float[np.ndarray, " user"], Float[np.ndarray, " item"]]:
+    """How far users and items are from the mean: as `biases`, on the host and with any damping."""
+    of_user, of_item = np.zeros(sizes[0]), np.zeros(sizes[1])
+    n_user, n_item = np.bincount(user, minlength=sizes[0]), np.bincount(item, minlength=sizes[1])
+    for _ in range(SWEEPS):
+        of_item = np.bincount(item, above - of_user[user], sizes[1]) / (damping[1] + n_item)
+        of_user = np.bincount(user, above - of_item[item], sizes[0]) / (damping[0] + n_user)
+    return of_user, of_item

@@ -7,7 +7,6 @@ from backthrough.recommend.baselines import BiasBaseline, BiasedMF
 from backthrough.recommend.chains import EvidenceChains
 from backthrough.recommend.explanation import Explanation
 from backthrough.recommend.files import read_ratings
-from backthrough.recommend.scale import RatingScale
 from backthrough.recommend.store import RatingStore
 
 __all__ = [
@@ -15,7 +14,6 @@ __all__ = [
     "BiasedMF",
     "EvidenceChains",
     "Explanation",
-    "RatingScale",
     "RatingStore",
     "read_ratings",
 ]

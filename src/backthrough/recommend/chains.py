@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy.stats import norm
+from sklearn.utils.validation import check_is_fitted
 
 from backthrough.core import ArgumentError, check_choice, check_integer, check_positive, seed_of
-from backthrough.recommend.evidence import Evidence, bucket, make_evidence
+from backthrough.recommend.evidence import Evidence, make_evidence, padded
 from backthrough.recommend.explanation import Explanation, explain
 from backthrough.recommend.network import ChainNetwork, Ends, Shown, Vectors, ends
 from backthrough.recommend.predictor import RatingPredictor, as_store
@@ -158,6 +159,7 @@ class EvidenceChains(RatingPredictor):
         """
         if not 0 < level < 1:
             raise ArgumentError(f"level must be between 0 and 1, got {level!r}")
+        check_is_fitted(self)
         each = self._each(*self._numbers_of(pairs))
         between = each.var(0, ddof=1) if len(each) > 1 else 0.0
         reach = norm.ppf(0.5 + level / 2) * np.sqrt(self.noise_**2 + between)
@@ -173,6 +175,7 @@ class EvidenceChains(RatingPredictor):
             n_evidence: Ratings that are left out, one by one, to see what they do: those of most weight.
             n_chains: Chains that are told.
         """
+        check_is_fitted(self)
         return explain(self, user, item, n_evidence=n_evidence, n_chains=n_chains)
 
     def save(self, path: str | Path) -> None:
@@ -188,7 +191,6 @@ class EvidenceChains(RatingPredictor):
                 "mean": self.mean_,
                 "noise": self.noise_,
                 "steps": list(self.scale_.steps),
-                "is_discrete": self.scale_.is_discrete,
                 "prototypes": [list(ids) for ids in self.prototypes_],
             },
             arrays={
@@ -212,7 +214,7 @@ class EvidenceChains(RatingPredictor):
         """
         settings, arrays = load_model(path, KIND)
         model = cls(**settings["parameters"])
-        model.scale_ = RatingScale(tuple(settings["steps"]), settings["is_discrete"])
+        model.scale_ = RatingScale(tuple(settings["steps"]))
         model.mean_, model.noise_ = settings["mean"], settings["noise"]
         users, items = settings["prototypes"]
         model.prototypes_ = tuple(users), tuple(items)
@@ -314,19 +316,14 @@ class EvidenceChains(RatingPredictor):
         items: Int[np.ndarray, " item"],
     ) -> Float[np.ndarray, " item"]:
         """Items keep the vectors that they have without these ratings."""
-        size = bucket(len(own))
-
-        def filled(values: np.ndarray, dtype: Any) -> Array:
-            return jnp.asarray(np.r_[values, np.zeros(size - len(own), values.dtype)], dtype)
-
         step, part = self.scale_.place(ratings)
         number = jnp.result_type(float)
         shown = Shown(
-            filled(own, jnp.int32),
-            filled(step, jnp.int32),
-            filled(part, number),
-            filled(ratings, number),
-            filled(np.ones(len(own)), number),
+            padded(own, jnp.int32),
+            padded(step, jnp.int32),
+            padded(part, number),
+            padded(ratings, number),
+            padded(np.ones(len(own)), number),
         )
         _, vectors = self._current()
         found = [
@@ -357,6 +354,4 @@ def _rate_as_somebody(
 
 
 def _padded(numbers: Int[np.ndarray, " number"]) -> Int[Array, " padded"]:
-    filled = np.full(bucket(len(numbers)), -1)
-    filled[: len(numbers)] = numbers
-    return jnp.asarray(filled, jnp.int32)
+    return padded(numbers, jnp.int32, fill=-1)  # nobody, and nothing

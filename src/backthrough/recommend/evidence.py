@@ -57,6 +57,13 @@ def bucket(n: int) -> int:
     return -(-n // step) * step
 
 
+def padded(values: np.ndarray, dtype: Any, *, fill: float = 0) -> Array:
+    """The values, filled up to their bucket."""
+    full = np.full(bucket(len(values)), fill, values.dtype)
+    full[: len(values)] = values
+    return jnp.asarray(full, dtype)
+
+
 def make_evidence(
     user: Int[np.ndarray, " rating"],
     item: Int[np.ndarray, " rating"],
@@ -76,23 +83,16 @@ def make_evidence(
         n_items: Items there are.
         scale: Of the ratings.
     """
-    size = bucket(len(user))
     float_type = jnp.result_type(float)
-
-    def padded(values: np.ndarray, dtype: Any) -> Array:
-        full = np.zeros(size, values.dtype)
-        full[: len(values)] = values
-        return jnp.asarray(full, dtype)
 
     def cells(node: np.ndarray) -> Cells:
         pairs = np.c_[node.astype(np.float64), rating]
         unique, of_edge = np.unique(pairs, axis=0, return_inverse=True)
         step, part = scale.place(unique[:, 1])
-        filler = np.zeros(bucket(len(unique)) - len(unique))
         return Cells(
-            jnp.asarray(np.r_[unique[:, 0], filler], jnp.int32),
-            jnp.asarray(np.r_[step, filler], jnp.int32),
-            jnp.asarray(np.r_[part, filler], float_type),
+            padded(unique[:, 0], jnp.int32),
+            padded(step, jnp.int32),
+            padded(part, float_type),
             padded(of_edge.ravel(), jnp.int32),
         )
 

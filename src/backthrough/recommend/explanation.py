@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Array, Float, Int
 
 from backthrough.core import ArgumentError, check_integer
-from backthrough.recommend.evidence import Cells, Evidence, bucket
+from backthrough.recommend.evidence import Cells, Evidence, bucket, padded
 from backthrough.recommend.network import ChainNetwork, Ends, Level, Vectors, ends
 from backthrough.recommend.store import Id
 from backthrough.recommend.training import Task
@@ -123,7 +123,7 @@ def explain(model: "EvidenceChains", user: Id, item: Id, *, n_evidence: int, n_c
 
 
 def _edge(store: Any, user: int, item: int) -> int:
-    places, _ = store._places(np.array([user]), np.array([item]))
+    places, _ = store.places(np.array([user]), np.array([item]))
     return int(places[0])
 
 
@@ -169,21 +169,16 @@ def _told(
     rating = store.rating[is_own]
     n = len(other)
     step, part = model.scale_.place(rating)
-    size = bucket(n)
-
-    def filled(values: np.ndarray, dtype: Any) -> Array:
-        return jnp.asarray(np.r_[values, np.zeros(size - n, values.dtype)], dtype)
-
     float_type = jnp.result_type(float)
     cells = Cells(
-        filled(other, jnp.int32), filled(step, jnp.int32), filled(part, float_type), jnp.arange(size)
+        padded(other, jnp.int32), padded(step, jnp.int32), padded(part, float_type), jnp.arange(bucket(n))
     )
     is_user = side == "user"
-    own, others = (vectors.biases.user, vectors.biases.item)[:: 1 if is_user else -1]
+    own, others = vectors.biases if is_user else reversed(vectors.biases)
     below = (vectors.items if is_user else vectors.users)[level - 1]
     part_of_network = (network.user_levels if is_user else network.item_levels)[level - 1]
-    residual = filled(rating, float_type) - network.mean - own[number] - others[cells.node]
-    share, said = _shares(part_of_network, below, cells, residual, filled(np.ones(n), float_type))
+    residual = padded(rating, float_type) - network.mean - own[number] - others[cells.node]
+    share, said = _shares(part_of_network, below, cells, residual, padded(np.ones(n), float_type))
     return Told(other, rating, np.asarray(share, np.float64)[:n], np.asarray(said, np.float64)[:n])
 
 

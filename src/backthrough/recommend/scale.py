@@ -20,11 +20,9 @@ class RatingScale:
 
     Attributes:
         steps: Ascending, two at least. Of a continuous scale, evenly spaced knots.
-        is_discrete: Whether nothing between the steps is a rating.
     """
 
     steps: tuple[float, ...]
-    is_discrete: bool
 
     @classmethod
     def of(cls, ratings: Any) -> "RatingScale":
@@ -36,9 +34,9 @@ class RatingScale:
         values = np.unique(np.asarray(ratings, np.float64))
         if len(values) < 2:
             raise DataError(f"all ratings are {values[0]:g}: there is nothing to predict")
-        is_discrete = len(values) <= MOST_LEVELS
-        steps = values if is_discrete else np.linspace(values[0], values[-1], KNOTS)
-        return cls(tuple(steps.tolist()), is_discrete)
+        is_continuous = len(values) > MOST_LEVELS
+        steps = np.linspace(values[0], values[-1], KNOTS) if is_continuous else values
+        return cls(tuple(steps.tolist()))
 
     @property
     def low(self) -> float:

@@ -110,7 +110,7 @@ class RatingStore:
 
     def __contains__(self, pair: tuple[Any, Any]) -> bool:
         user, item = pair
-        return bool(self._places(self.users.find([user]), self.items.find([item]))[1][0])
+        return bool(self.places(self.users.find([user]), self.items.find([item]))[1][0])
 
     @property
     def user(self) -> Int[np.ndarray, " rating"]:
@@ -180,7 +180,7 @@ class RatingStore:
             if len(pair) != 2:
                 raise ArgumentError(f"remove takes pairs of user and item, got {pair!r}")
         users, items = self.users.find(u for u, _ in pairs), self.items.find(i for _, i in pairs)
-        places, is_there = self._places(users, items)
+        places, is_there = self.places(users, items)
         if not is_there.all():
             user, item = pairs[int(np.argmax(~is_there))]
             raise DataError(f"{user!r} has not rated {item!r}")
@@ -199,7 +199,7 @@ class RatingStore:
         if self._file is not None:
             self._file.close()
 
-    def _places(
+    def places(
         self, users: Int[np.ndarray, " pair"], items: Int[np.ndarray, " pair"]
     ) -> tuple[Int[np.ndarray, " pair"], Bool[np.ndarray, " pair"]]:
         """Where pairs of numbers are, or would be; and whether they are there."""
@@ -217,7 +217,7 @@ class RatingStore:
         order = np.argsort(keys, kind="stable")
         keys, values = keys[order], values[order]
         is_first = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.empty(0, bool)
-        places, is_old = self._places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
+        places, is_old = self.places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
         if duplicates == "error":
             for is_twice, what in ((~is_first, "has two ratings here"), (is_old, "has a rating already")):
                 if is_twice.any():
@@ -240,7 +240,7 @@ class RatingStore:
         return keys[starts], total / (counts + is_old)
 
     def _put(self, keys: np.ndarray, values: np.ndarray) -> None:
-        places, is_old = self._places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
+        places, is_old = self.places(keys >> ITEM_BITS, keys & (2**ITEM_BITS - 1))
         self._values = self._values.copy()  # those handed out stay as they are
         self._values[places[is_old]] = values[is_old]
         new = ~is_old
